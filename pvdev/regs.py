@@ -1,0 +1,86 @@
+"""Register blocks: a table of registers in, two methods out. Widths and undeclared offsets are settled here, once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+Access = Literal["rw", "ro", "wo"]
+Note = Callable[[str, str, int], None]  # RuleLog.note
+
+
+@dataclass(frozen=True)
+class Reg:
+    """One 32-bit register, or `count` of them `stride` bytes apart. `offset` in bytes; "wo" reads 0."""
+
+    offset: int
+    name: str
+    access: Access = "rw"
+    reset: int = 0
+    count: int = 1
+    stride: int = 8
+
+
+class RegBlock:
+    """The registers of one BAR, bound once to their owner's handlers.
+
+    For register `CMD` the owner may have `_read_CMD() -> int` and `_write_CMD(value)`; for an array they take the index
+    first. Without a handler a register is plain storage, found in `values[name]` (a list for arrays).
+
+    Drivers use aligned 4-byte accesses. An aligned 8-byte access is split; any other width reads 0 and is dropped;
+    both, and undeclared offsets, are noted under `odd_rule`.
+    """
+
+    def __init__(self, name: str, table: Sequence[Reg], owner: object, note: Note, odd_rule: str) -> None:
+        self.name, self.table, self._note, self._odd = name, table, note, odd_rule
+        self.values: dict[str, list[int]] = {}
+        self._reads: dict[int, Callable[[], int]] = {}
+        self._writes: dict[int, Callable[[int], None]] = {}
+        for reg in table:
+            cells = self.values[reg.name] = [reg.reset] * reg.count
+            on_read, on_write = (getattr(owner, f"_{way}_{reg.name}", None) for way in ("read", "write"))
+            for i in range(reg.count):
+                at = reg.offset + i * reg.stride
+                index = () if reg.count == 1 else (i,)
+                if reg.access != "wo":
+                    self._reads[at] = partial(on_read, *index) if on_read else partial(cells.__getitem__, i)
+                else:
+                    self._reads[at] = _zero
+                if reg.access != "ro":
+                    self._writes[at] = partial(on_write, *index) if on_write else partial(cells.__setitem__, i)
+                else:
+                    self._writes[at] = _ignore
+
+    def reset(self) -> None:
+        """Every plain register back to its reset value; handlers keep their own state."""
+        for reg in self.table:
+            self.values[reg.name][:] = [reg.reset] * reg.count
+
+    def read(self, offset: int, size: int) -> int:
+        if size == 4 and (handler := self._reads.get(offset)) is not None:
+            return handler() & 0xFFFF_FFFF
+        if size == 8 and offset % 4 == 0:
+            self._note(self._odd, f"{self.name} read of 8 bytes", offset)
+            return self.read(offset, 4) | self.read(offset + 4, 4) << 32
+        if size == 4 and offset % 8 == 4 and offset - 4 in self._reads:
+            return 0  # the unused half of a register's slot
+        self._note(self._odd, f"{self.name} read of {size}", offset)
+        return 0
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        if size == 4 and (handler := self._writes.get(offset)) is not None:
+            handler(value)
+        elif size == 8 and offset % 4 == 0:
+            self._note(self._odd, f"{self.name} write of 8 bytes", offset)
+            self.write(offset, 4, value & 0xFFFF_FFFF)
+            self.write(offset + 4, 4, value >> 32)
+        elif not (size == 4 and offset % 8 == 4 and offset - 4 in self._writes):
+            self._note(self._odd, f"{self.name} write of {size}", offset)
+
+
+def _zero() -> int:
+    return 0
+
+
+def _ignore(value: int) -> None:
+    pass

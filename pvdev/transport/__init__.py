@@ -1,0 +1,1 @@
+"""Transports: how a driver reaches a device model."""

@@ -1,0 +1,1 @@
+"""The host side of VMware Tools. Not built yet: the room is kept for it."""
