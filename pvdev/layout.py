@@ -76,6 +76,16 @@ class Layout:
                 out[name] = value
         return out
 
+    def numbers(self, buf: bytes | bytearray | memoryview, at: int = 0) -> dict[str, int]:
+        """Like `decode`, integers only: byte strings are left out, arrays appear as name0, name1 ..."""
+        out: dict[str, int] = {}
+        for name, value in self.decode(buf, at).items():
+            if isinstance(value, int):
+                out[name] = value
+            elif isinstance(value, tuple):
+                out.update({f"{name}{i}": item for i, item in enumerate(value)})
+        return out
+
     def encode(self, **values: int | bytes | Sequence[int]) -> bytes:
         """The bytes of one structure; fields not given are zero. Raises `ValueError` for a name it does not have."""
         flat: list[int | bytes] = []
