@@ -193,6 +193,7 @@ class Vmxnet3:
         self.link_up, self.link_mbps = up, mbps or self.link_mbps
         if changed:
             self._raise_event(Event.LINK)
+            self.kicked = True
 
     def _drop_queues(self) -> None:
         """Leave ACTIVE: no queue, nothing to run, no view of guest memory."""

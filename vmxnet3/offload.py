@@ -24,16 +24,27 @@ from vmxnet3.wire import (
 
 Buffer = bytes | bytearray | memoryview
 
+from_bytes = int.from_bytes
+
 TPID = b"\x81\x00"
 _FIN_PSH, _CWR = 0x09, 0x80
 _IPV6_MORE = frozenset((0, 43, 60, 135))  # hop-by-hop, routing, destination options, mobility
 _HEADERS_MAX = 8  # IPv6 extension headers walked before giving up
 
 
-def ones_sum(data: Buffer) -> int:
-    """The ones' complement sum of `data` (big-endian 16-bit words, padded), 0 to 0xFFFE: 0 and 0xFFFF are the same."""
-    total = int.from_bytes(data, "big")
-    return (total << 8 if len(data) & 1 else total) % 0xFFFF
+def ones_sum(data: Buffer, more: int = 0) -> int:
+    """The ones' complement sum of `data` (big-endian 16-bit words, padded) and `more`, 0 to 0xFFFE: 0xFFFF is 0.
+
+    One big number modulo 0xFFFF: as 2**16 is 1 there, its upper half may be added to its lower one, which is twice as
+    fast as dividing all of it.
+    """
+    total, words = from_bytes(data, "big"), len(data) >> 1
+    if len(data) & 1:
+        total <<= 8
+    while words > 128:
+        words = words + 1 >> 1
+        total = (total >> 16 * words) + (total & (1 << 16 * words) - 1)
+    return (total + more) % 0xFFFF
 
 
 def fill_checksum(frame: bytearray, start: int, at: int) -> None:
@@ -127,7 +138,6 @@ def _ipv6_upper(frame: Buffer, l3: int) -> tuple[int, int]:
     return protocol, at
 
 
-from_bytes = int.from_bytes
 _COMMON = Struct(">11xIxH2xHxB16xH")  # ethertype and first IP byte; total length; fragment; protocol; UDP checksum
 _IPV4_PLAIN = 0x0800_45
 _UNKNOWN = RCD_CNC, RCD_FCS
@@ -148,8 +158,7 @@ def receive_facts(frame: Buffer) -> tuple[int, int]:
                 word3 = RCD_FCS | RCD_V4 | bit
                 if from_bytes(frame[14:34], "big") % 0xFFFF == 0:
                     word3 |= RCD_IPC
-                covered = from_bytes(frame[26:end], "big")
-                if ((covered << 8 if length & 1 else covered) + protocol + length - 20) % 0xFFFF == 0:
+                if ones_sum(frame[26:end], protocol + length - 20) == 0:
                     word3 |= RCD_TUC
                 return 0, word3
     kind, l3 = frame[12:14], 14
@@ -170,7 +179,7 @@ def _facts4(frame: Buffer, l3: int) -> tuple[int, int]:
     if frame[l3] >> 4 != 4 or l4 < l3 + 20 or not l4 <= end <= len(frame):
         return _UNKNOWN
     word3 = RCD_FCS | RCD_V4
-    if int.from_bytes(frame[l3:l4], "big") % 0xFFFF == 0:
+    if from_bytes(frame[l3:l4], "big") % 0xFFFF == 0:
         word3 |= RCD_IPC
     if frame[l3 + 6] & 0x3F or frame[l3 + 7]:  # more fragments, or not the first
         return 0, word3 | RCD_FRG
@@ -207,10 +216,7 @@ def _facts_l4(frame: Buffer, bit: int, l4: int, end: int, covered: Buffer, total
             return RCD_CNC, word3 | bit
     elif end < l4 + 20:
         return RCD_CNC, word3 | bit
-    number = int.from_bytes(covered, "big")
-    if len(covered) & 1:
-        number <<= 8
-    return 0, word3 | bit | (RCD_TUC if (number + total) % 0xFFFF == 0 else 0)
+    return 0, word3 | bit | (RCD_TUC if ones_sum(covered, total) == 0 else 0)
 
 
 class Rss:

@@ -1,0 +1,60 @@
+"""The kinds of device a command can make: each package announces its own by the entry point group `pvdev.devices`.
+
+The commands know no device by name; a device package knows no command. What they share is this.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pvdev.device import Device
+from pvdev.errors import ConfigError
+
+if TYPE_CHECKING:
+    import click
+
+GROUP = "pvdev.devices"
+
+
+class HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+
+@dataclass
+class Built:
+    """A device made from a user's options, with what belongs to it. `watch`: descriptors that mean work for it."""
+
+    device: Device
+    watch: Sequence[HasFileno] = ()
+    owns: ExitStack = field(default_factory=ExitStack)  # ports and files to be closed at the end
+    faults: Callable[[], str | None] = lambda: None  # what the host failed the device in, one line
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of device: its name on the command line, its options, and how it is built from their values.
+
+    `replay` is the command that drives a recording through it in process, where there is one.
+    """
+
+    name: str
+    summary: str
+    params: "Sequence[click.Parameter]"
+    build: Callable[[Mapping[str, Any]], Built]
+    replay: "click.Command | None" = None
+
+
+def names() -> list[str]:
+    """The device kinds installed here."""
+    return sorted(point.name for point in entry_points(group=GROUP))
+
+
+def load(name: str) -> Kind:
+    """The kind `name`. Raises `ConfigError`."""
+    for point in entry_points(group=GROUP, name=name):
+        kind = point.load()
+        assert isinstance(kind, Kind)
+        return kind
+    raise ConfigError(f"no device is called {name!r}; there is {', '.join(names())}")
