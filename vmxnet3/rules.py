@@ -19,9 +19,9 @@ DRIVER_RULES = (
     Rule(
         "VMX-D-009",
         _V,
-        "commands that use the shared area come after DSAL/DSAH",
+        "commands that read the shared area come after DSAL/DSAH",
         "this model",
-        known="DPDK (UPDATE_FEATURE, UPDATE_VLAN_FILTERS, GET_STATS)",
+        known="DPDK (UPDATE_FEATURE, UPDATE_VLAN_FILTERS)",
     ),
     Rule("VMX-D-010", _F, "the shared area begins with the magic 0xBABEFEE1", "header"),
     Rule("VMX-D-011", _F, "1 to 8 transmit and 1 to 16 receive queues", "header"),

@@ -1,0 +1,85 @@
+"""`pvdev boot`: QEMU with a guest and devices of ours, its console on the terminal, a rule report at the end."""
+
+import shlex
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from pvdev import kinds, ui
+from pvdev.errors import ConfigError
+from pvdev.qemu import device_arg, find_qemu, machine_args
+
+
+def build_device(text: str) -> kinds.Built:
+    """A device from one word list, the same words `pvdev serve` takes: "vmxnet3 --port tap:tap0"."""
+    name, *words = shlex.split(text) or [""]
+    kind = kinds.load(name)
+    parser = click.Command(name, params=list(kind.params))
+    return kind.build(parser.make_context(f"--device {name!r}", words).params)
+
+
+@click.command("boot", context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": True})
+@click.option(
+    "--device", "devices", multiple=True, help='a device with its options: "vmxnet3 --port loopback"; may be repeated'
+)
+@click.option("--kernel", type=click.Path(exists=True, dir_okay=False), help="a Linux kernel image")
+@click.option("--initrd", type=click.Path(exists=True, dir_okay=False), help="its initramfs")
+@click.option("--append", default="console=ttyS0", show_default=True, help="the kernel's command line")
+@click.option("--disk", type=click.Path(exists=True, dir_okay=False), help="a raw disk image to boot from")
+@click.option("--iso", type=click.Path(exists=True, dir_okay=False), help="a CD image to boot from")
+@click.option("--memory", default="1G", show_default=True, help="of the guest")
+@click.option("--cpus", default=1, show_default=True, type=click.IntRange(1, 64))
+@click.option("--accel", default="kvm:tcg", show_default=True, help="QEMU's accelerators, tried in this order")
+@click.option("--strict", is_flag=True, help="exit code 1 when a driver broke a rule")
+@click.argument("more", nargs=-1, type=click.UNPROCESSED)
+def command(
+    devices: tuple[str, ...],
+    kernel: str | None,
+    initrd: str | None,
+    append: str,
+    disk: str | None,
+    iso: str | None,
+    memory: str,
+    cpus: int,
+    accel: str,
+    strict: bool,
+    more: tuple[str, ...],
+) -> int:
+    """Start QEMU with devices of ours; MORE goes to QEMU as it is. Leave the console with Ctrl-A x."""
+    if not (kernel or disk or iso):
+        raise ConfigError("nothing to boot: give --kernel (with --initrd), --disk or --iso")
+    if initrd and not kernel:
+        raise ConfigError("--initrd needs --kernel")
+    from pvdev.transport.vfio_user import Server
+
+    qemu = find_qemu()
+    args = [*qemu.command, *machine_args(memory)]
+    for name in accel.split(":"):
+        args += ["-accel", name]
+    args += ["-smp", str(cpus), "-cpu", "max", "-nographic", "-nodefaults", "-serial", "mon:stdio", "-no-reboot"]
+    args += ["-kernel", kernel, "-append", append] if kernel else []
+    args += ["-initrd", initrd] if initrd else []
+    args += ["-drive", f"file={disk},format=raw,if=virtio"] if disk else []
+    args += ["-cdrom", iso, "-boot", "d"] if iso else []
+    with ExitStack() as owns:
+        folder = Path(owns.enter_context(TemporaryDirectory(prefix="pvdev-")))
+        server = Server(on_event=lambda line: print(f"pvdev: {line}", file=sys.stderr, flush=True))
+        built = [build_device(text) for text in devices]
+        for i, item in enumerate(built):
+            owns.enter_context(item.owns)
+            item.device.name = f"{item.device.name}-{i}"
+            server.add(item.device, folder / f"{i}.sock", watch=item.watch)
+            args += ["-device", device_arg(folder / f"{i}.sock")]
+        with server.background():
+            code = subprocess.run([*args, *more], check=False).returncode
+    for item in built:
+        print(f"{item.device.name}: ", end="")
+        ui.violations(item.device.rules)
+    if code:
+        print(f"pvdev: QEMU ended with code {code}", file=sys.stderr)
+        return 1
+    return 1 if strict and any(item.device.rules for item in built) else 0

@@ -1,0 +1,87 @@
+"""`pvdev doctor`: what this machine can do, and the one line that adds what is missing."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from pvdev import ui
+from pvdev.errors import ConfigError
+from pvdev.qemu import cache_dir, find_qemu
+
+Finding = tuple[bool, str, str]  # fine, what was found, the mend
+
+
+def _qemu() -> Finding:
+    try:
+        return True, str(find_qemu()), ""
+    except ConfigError as error:
+        return False, str(error), "make guest"
+
+
+def _kernel() -> Finding:
+    found = sorted((cache_dir() / "kernel" / "boot").glob("vmlinuz-*"))
+    if found:
+        return True, str(found[-1]), ""
+    return False, "no guest kernel in the cache", "make guest"
+
+
+def _kvm() -> Finding:
+    if os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return True, "/dev/kvm can be opened", ""
+    mend = "add yourself to the group kvm" if Path("/dev/kvm").exists() else "none: guests run under emulation"
+    return False, "/dev/kvm cannot be opened", mend
+
+
+def _tap() -> Finding:
+    if not Path("/dev/net/tun").exists():
+        return False, "no /dev/net/tun", "modprobe tun (as root)"
+    capable = int(next(line for line in _status() if line.startswith("CapEff")).split()[1], 16) >> 12 & 1
+    if capable:
+        return True, "/dev/net/tun, and the right to use it", ""
+    return False, "no right to make a TAP", "sudo ip tuntap add NAME mode tap user $USER"
+
+
+def _namespaces() -> Finding:
+    limit = Path("/proc/sys/user/max_user_namespaces")
+    if os.geteuid() == 0 or (limit.exists() and int(limit.read_text()) > 0):
+        return True, "network namespaces can be made", ""
+    return False, "no user namespaces", "sysctl -w user.max_user_namespaces=1024 (as root)"
+
+
+def _compiler() -> Finding:
+    found = shutil.which("cc") or shutil.which("gcc")
+    return (
+        (True, found, "")
+        if found
+        else (False, "no C compiler: the guest's test programs need one", "apt install gcc libc6-dev")
+    )
+
+
+def _status() -> list[str]:
+    return Path("/proc/self/status").read_text().splitlines()
+
+
+CHECKS: dict[str, Callable[[], Finding]] = {
+    "QEMU with vfio-user": _qemu,
+    "guest kernel": _kernel,
+    "KVM": _kvm,
+    "TAP": _tap,
+    "namespaces": _namespaces,
+    "C compiler": _compiler,
+}
+
+
+@click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="print the findings as JSON")
+def command(as_json: bool) -> int:
+    """What this machine can do, and how to add what is missing. Replay and the models need none of it."""
+    findings = {name: find() for name, find in CHECKS.items()}
+    if as_json:
+        ui.print_json({name: {"ok": ok, "found": found, "mend": mend} for name, (ok, found, mend) in findings.items()})
+    else:
+        for name, (ok, found, mend) in findings.items():
+            print(f"{'ok     ' if ok else 'missing'} {name}: {found}" + (f"\n          mend: {mend}" if mend else ""))
+    return 0
