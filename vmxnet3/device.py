@@ -6,14 +6,13 @@ Ref: Linux drivers/net/vmxnet3/vmxnet3_drv.c and FreeBSD, OpenBSD, iPXE and DPDK
 docs/RULES.md (what it asks of them).
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
 
 from pvdev.errors import GuestFault
 from pvdev.faults import FaultPlan
-from pvdev.irq import Interrupts, Mode, Moderator, Pace
-from pvdev.mem import DmaFault, GuestMemory, Window, fence
+from pvdev.irq import Interrupts, Mode, Pace
+from pvdev.mem import DmaFault, GuestMemory
 from pvdev.pci import (
     CMD_MASTER,
     Bar,
@@ -29,13 +28,12 @@ from pvdev.pci import (
 from pvdev.regs import Reg, RegBlock
 from pvdev.rules import RuleLog
 from pvdev.trace import Sink
-from vmxnet3.activation import QUEUE_DESC, Config, Queues, build_queues, check_features, read_config, read_rss
-from vmxnet3.backend import Frame, NetBackend, Null
+from vmxnet3.activation import build_queues, check_features, read_config, read_rss
+from vmxnet3.backend import NetBackend, Null
+from vmxnet3.datapath import Datapath
 from vmxnet3.filters import RxFilter
 from vmxnet3.offload import Rss
 from vmxnet3.rules import RULES
-from vmxnet3.rx import Facts, RxQueue
-from vmxnet3.tx import TxQueue
 from vmxnet3.wire import (
     BAR_MSIX,
     BAR_PT,
@@ -47,7 +45,6 @@ from vmxnet3.wire import (
     MAX_TX_QUEUES,
     MF_TABLE_MAX,
     PAGE,
-    RCD_RSSTYPE_SHIFT,
     REG_CMD,
     REG_DSAH,
     REG_DSAL,
@@ -63,7 +60,6 @@ from vmxnet3.wire import (
     REG_VRRS,
     REVISION,
     SINCE,
-    TX_QUEUE_DESC,
     VENDOR_ID,
     Cmd,
     Event,
@@ -73,10 +69,6 @@ from vmxnet3.wire import (
 
 DEFAULT_MAC = bytes.fromhex("020000000001")
 VERSIONS = 1  # highest device version offered: those below it are offered too
-BELLS_OFF = 1 << 30  # txThreshold while the rings are polled: the driver never saves up as many frames
-RETRY_NS = 20_000, 1_000_000  # between two looks for room in a full port or for buffers in an empty ring: from, up to
-RELOOK_NS = 50_000, 1_000_000  # after arming the bells: a store and a load may have crossed; look again this much later
-
 _PT_REGS = (
     Reg(REG_IMR, "IMR", reset=1, count=MAX_INTRS),
     Reg(REG_TXPROD, "TXPROD", count=MAX_TX_QUEUES),
@@ -160,13 +152,13 @@ class Vmxnet3:
             on_power=self._power_changed,
         )
         self._commands: dict[int, Callable[[], int]] = self._command_table()
-        self._queues: Queues | None = None
+        self._path: Datapath | None = None
         self.mem.on_unmap(self._unmapped)
         self.reset()
 
     def reset(self) -> None:
         """PCI reset: no version, no shared area, masks set, the permanent address."""
-        self._drop_queues()
+        self._stop()
         self.pci.reset()
         self._pt.reset()
         self._vd.reset()
@@ -195,75 +187,37 @@ class Vmxnet3:
             self._raise_event(Event.LINK)
             self.kicked = True
 
-    def _drop_queues(self) -> None:
-        """Leave ACTIVE: no queue, nothing to run, no view of guest memory."""
-        if self._queues is not None:
-            self._release()
+    def _stop(self) -> None:
+        """Leave ACTIVE: no data path, no view of guest memory, nothing waiting to be said."""
+        if self._path is not None:
+            self._path.release()
+            self._path = None
             self.backend.link(False)
-        self._queues = None
-        self._config: Config | None = None
-        self._windows: list[Window] = []
-        self._stale = False
-        self._rss: Rss | None = None
-        self._moderators: list[Moderator] = []
-        self._now_ns = 0
-        self._backlog: deque[bytes] = deque()  # frames taken from the rings that the port had no room for
-        self._waiting: list[tuple[list[bytes], list[Facts] | None]] = []  # per receive queue: frames without buffers
-        self._bells_off = False
-        self._retry_ns, self._retry_step = 0, 0
-        self._relooks: tuple[int, ...] = ()
-        self._relook_from = 0
-
-    def _release(self) -> None:
-        if self._queues is not None and not self._stale:
-            for queue in self._queues.all():
-                queue.release()
-            self._shared_words.release()
-            self._table_words.release()
-            for window in self._windows:
-                window.release()
-
-    def _bind_tables(self, config: Config) -> None:
-        """Keep views of the shared area and the queue table. Raises `DmaFault`."""
-        shared = self.mem.window(config.shared_at, DRIVER_SHARED.size, write=True)
-        table = self.mem.window(config.table_at, config.table_size, write=True)
-        self._windows = [shared, table]
-        self._shared_words, self._table_words = shared.view.cast("I"), table.view.cast("Q")
+        self._cause = 0
 
     def _unmapped(self, lo: int, hi: int) -> None:
         """A range goes away: if a ring or table lies in it, let go of all; they are looked for again when needed."""
-        queues = self._queues
-        if queues is None or self._stale:
-            return
-        windows = [*self._windows, *(w for q in queues.all() for w in q.windows())]
-        if any(w.address < hi and lo < w.address + len(w.view) for w in windows):
-            self._release()
-            self._stale = True
+        path = self._path
+        if path is not None and not path.stale and path.uses(lo, hi):
+            path.release()
 
-    def _rebind(self) -> bool:
-        """After an unmap: find rings and tables again; False (and FAILED) when they are gone for good."""
-        if not self._stale:
-            return True
-        queues, config = self._queues, self._config
-        if queues is None or config is None:
-            return False
-        try:
-            for queue in queues.all():
-                queue.bind()
-            self._bind_tables(config)
-        except DmaFault as fault:
-            self.rules.note("VMX-D-064", "ring or table", fault.value)
-            self._queues = None  # its views are released already
-            self._drop_queues()
-            self.state = State.FAILED
-            return False
-        self._stale = False
-        return True
+    def _running(self) -> Datapath | None:
+        """The data path, when the device is active, may master the bus and has every ring in reach.
 
-    @property
-    def _ready(self) -> bool:
-        """Active, with bus mastering on and every ring in reach."""
-        return self.state is State.ACTIVE and self.pci.bus_master and self._rebind()
+        Rings that were unmapped are looked for again; when they are gone for good the device has FAILED.
+        """
+        path = self._path
+        if path is None or not self.pci.bus_master:
+            return None
+        if path.stale:
+            try:
+                path.bind()
+            except DmaFault as fault:
+                self.rules.note("VMX-D-064", "ring or table", fault.value)
+                self._stop()
+                self.state = State.FAILED
+                return None
+        return path
 
     def _command_changed(self, command: int) -> None:
         if self.state is State.ACTIVE and not command & CMD_MASTER:
@@ -333,7 +287,7 @@ class Vmxnet3:
         asserted = self.pci.irq.line
         if asserted:
             self.pci.irq.set_line(False)
-            if self._config is not None and self._config.auto_mask:
+            if self._path is not None and self._path.config.auto_mask:
                 self._imr |= 1
         return int(asserted)
 
@@ -347,17 +301,15 @@ class Vmxnet3:
         self._store_events()
 
     def _store_events(self) -> None:
-        if self._ready:
-            self._shared_words[DRIVER_SHARED.offset["ecr"] // 4] = int(self.events)
-            self._windows[0].push(DRIVER_SHARED.offset["ecr"], 4)
+        path = self._running()
+        if path is not None:
+            path.store_events(self.events)
 
     def _raise_event(self, event: Event) -> None:
-        config = self._config
-        if self.state is not State.ACTIVE or config is None:
-            return
-        self.events |= event
-        self._store_events()
-        self._signal(config.event_intr)
+        if self._path is not None:
+            self.events |= event
+            self._store_events()
+            self._signal(self._path.config.event_intr)
 
     # -- BAR0: masks and doorbells ------------------------------------------------------------------------------
 
@@ -365,7 +317,7 @@ class Vmxnet3:
         return self._imr >> vector & 1
 
     def _write_IMR(self, vector: int, value: int) -> None:
-        if value & ~1 or (self._config is not None and vector >= self._config.intrs):
+        if value & ~1 or (self._path is not None and vector >= self._path.config.intrs and not value):
             self.rules.note("VMX-D-054", f"IMR {vector}", value)
         bit = 1 << vector
         if value & 1:
@@ -388,10 +340,11 @@ class Vmxnet3:
         self._bell(f"RXPROD2 {queue}", queue, value, ring=1)
 
     def _bell(self, place: str, queue: int, value: int, *, tx: bool = False, ring: int = 0) -> None:
-        queues = self._queues
-        if queues is None:
+        if self._path is None:
             self.rules.note("VMX-D-030", place, value)
-        elif queue >= len(queues.tx if tx else queues.rx):
+            return
+        queues = self._path.queues
+        if queue >= len(queues.tx if tx else queues.rx):
             self.rules.note("VMX-D-031", place, value)
         else:
             size = queues.tx[queue].size if tx else queues.rx[queue].rings[ring].size
@@ -430,13 +383,13 @@ class Vmxnet3:
             Cmd.UPDATE_VLAN_FILTERS: self._while_active(self._load_vlans),
             Cmd.UPDATE_RSSIDT: self._while_active(self._load_rss),
             Cmd.UPDATE_FEATURE: self._while_active(self._load_features),
-            Cmd.UPDATE_IML: self._while_active(lambda: None),
-            Cmd.UPDATE_PMCFG: self._while_active(lambda: None),
+            Cmd.UPDATE_IML: self._while_active(_nothing),
+            Cmd.UPDATE_PMCFG: self._while_active(_nothing),
             Cmd.STOP_EMULATION: nothing,
             Cmd.LOAD_PLUGIN: nothing,
             Cmd.ACTIVATE_VF: nothing,
-            Cmd.GET_QUEUE_STATUS: self._while_active(self._store_status),
-            Cmd.GET_STATS: self._while_active(self._store_stats, early=True),
+            Cmd.GET_QUEUE_STATUS: self._while_active(Datapath.store_status),
+            Cmd.GET_STATS: self._while_active(Datapath.store_stats, early=True),
             Cmd.GET_LINK: lambda: self.link_mbps << 16 | 1 if self.link_up else 0,
             Cmd.GET_PERM_MAC_LO: _answer(low),
             Cmd.GET_PERM_MAC_HI: _answer(high),
@@ -447,7 +400,7 @@ class Vmxnet3:
             Cmd.GET_ADAPTIVE_RING_INFO: _answer(1),
         }
 
-    def _while_active(self, do: Callable[[], None], *, early: bool = False) -> Callable[[], int]:
+    def _while_active(self, do: Callable[[Datapath], None], *, early: bool = False) -> Callable[[], int]:
         """A command that works on the shared area: nothing happens, and no memory is touched, while inactive.
 
         `early`: drivers give it before there is a shared area, which is no fault.
@@ -456,9 +409,10 @@ class Vmxnet3:
         def run() -> int:
             if not (self._shared_at or early):
                 self.rules.note("VMX-D-009", "command without a shared area", 0)
-            if self._ready:
+            path = self._running()
+            if path is not None:
                 try:
-                    do()
+                    do(path)
                 except DmaFault as fault:
                     self.rules.note(fault.rule, "command argument", fault.value)
             return 0
@@ -481,35 +435,34 @@ class Vmxnet3:
         try:
             config = read_config(self.mem, self._shared_at, self.rules.note)
             queues = build_queues(self.mem, config, self.rules.note)
-            self._bind_tables(config)
+            path = self._path = Datapath(
+                self.mem,
+                config,
+                queues,
+                self.backend,
+                self.filter,
+                signal=self._signal,
+                event=self._raise_event,
+                pace=self._pace,
+            )
         except GuestFault as fault:
             self.rules.note(fault.rule, f"ACTIVATE_DEV: {fault.what}", fault.value)
             return 1
-        self._config, self._queues, self.state = config, queues, State.ACTIVE
-        for queue in queues.all():
-            queue.start()
-        self._waiting = [([], None) for _ in queues.rx]
-        self._moderators = [Moderator(self._pace) for _ in range(config.intrs)]
+        self.state = State.ACTIVE
         self.events, self._cause = Event(0), 0
         self.pci.irq.set_line(False)
-        self._store_events()
-        self._store_status()
-        self._store_stats()
-        self._set_bells(armed=True)
-        for i in range(config.rx_queues):
-            self._store_word(QUEUE_DESC * (config.tx_queues + i), 0)  # updateRxProd: never ring for receive
-        self._set_features(config.features)
-        self._load_rx_mode()
-        self._load_multicast()
-        self._load_vlans()
-        self._load_rss()
+        path.store_events(self.events)
+        path.set_features(config.features)
+        self._load_rx_mode(path)
+        self._load_multicast(path)
+        self._load_vlans(path)
+        self._load_rss(path)
         self.backend.link(True)
         self.kicked = True
         return 0
 
     def _quiesce(self) -> int:
-        self._drop_queues()
-        self._cause = 0
+        self._stop()
         self.pci.irq.set_line(False)
         if self.state is not State.FAILED:
             self.state = State.QUIESCED if self._shared_at else State.RESET
@@ -527,20 +480,15 @@ class Vmxnet3:
 
     # -- what commands read from and write to the shared area ---------------------------------------------------
 
-    def _area(self) -> dict[str, int]:
-        """The shared area as it is now."""
-        self._windows[0].pull()
-        return DRIVER_SHARED.numbers(bytes(self._windows[0].view))
-
-    def _load_rx_mode(self) -> None:
-        value = self._area()["rxMode"]
+    def _load_rx_mode(self, path: Datapath) -> None:
+        value = path.area()["rxMode"]
         if value >> 5:
             self.rules.note("VMX-D-060", "rxMode", value)
         self.filter.mode = RxMode(value & 0x1F)
         self.kicked = True  # frames may have waited for the filter to open
 
-    def _load_multicast(self) -> None:
-        area = self._area()
+    def _load_multicast(self, path: Datapath) -> None:
+        area = path.area()
         length, address = area["mfTableLen"], area["mfTablePA"]
         if length % 6 or length > MF_TABLE_MAX or (length and not address):
             self.rules.note("VMX-D-059", "mfTableLen", length)
@@ -553,65 +501,20 @@ class Vmxnet3:
                 self.rules.note("VMX-D-059", "mfTablePA", fault.value)
         self.filter.multicast = frozenset(table[i : i + 6] for i in range(0, len(table), 6))
 
-    def _load_vlans(self) -> None:
-        self._windows[0].pull()
+    def _load_vlans(self, path: Datapath) -> None:
         at = DRIVER_SHARED.offset["vfTable"]
-        self.filter.vlans = bytes(self._windows[0].view[at : at + 512])
+        self.filter.vlans = path.area_bytes()[at : at + 512]
 
-    def _load_features(self) -> None:
-        self._set_features(check_features(self._area()["uptFeatures"], self.rules.note))
-        self._load_rss()
+    def _load_features(self, path: Datapath) -> None:
+        path.set_features(check_features(path.area()["uptFeatures"], self.rules.note))
+        self._load_rss(path)
 
-    def _set_features(self, features: int) -> None:
-        self._features = Feature(features)
-        if self._queues is not None:
-            for queue in self._queues.rx:
-                queue.features = self._features
-
-    def _load_rss(self) -> None:
-        self._rss = None
-        if self._config is None or not self._features & Feature.RSS:
-            return
-        area = self._area()
-        found = read_rss(self.mem, self._config, area["rssConfLen"], area["rssConfPA"], self.rules.note)
-        if found is not None:
-            self._rss = Rss(found.hash_type, found.key, found.table, self._config.rx_queues)
-
-    def _store_stats(self) -> None:
-        """The counters of every queue, as eight-byte stores."""
-        at = TX_QUEUE_DESC.offset["stats"]
-        for base, queue in self._descriptors():
-            for i, value in enumerate(queue.stats):
-                self._table_words[(base + at) // 8 + i] = value & (1 << 64) - 1
-            self._windows[1].push(base + at, 80)
-
-    def _store_status(self) -> None:
-        """stopped and error of every queue."""
-        at = TX_QUEUE_DESC.offset["stopped"]
-        for base, queue in self._descriptors():
-            self._table_words[(base + at) // 8] = (1 if queue.failed else 0) | queue.failed << 32
-            self._windows[1].push(base + at, 8)
-
-    def _descriptors(self) -> Iterator[tuple[int, TxQueue | RxQueue]]:
-        """(offset in the queue table, queue) of every queue."""
-        if self._queues is not None:
-            for i, queue in enumerate(self._queues.all()):
-                yield QUEUE_DESC * i, queue
-
-    def _store_word(self, at: int, value: int) -> None:
-        """Store eight bytes at offset `at` of the queue table."""
-        self._table_words[at // 8] = value
-        self._windows[1].push(at, 8)
-
-    def _set_bells(self, *, armed: bool) -> None:
-        """Tell the driver when to ring for transmit: after every frame, or not at all because the rings are polled.
-
-        txNumDeferred and txThreshold share eight bytes; the driver's count starts anew either way.
-        """
-        if self._queues is not None:
-            for i in range(len(self._queues.tx)):
-                self._store_word(QUEUE_DESC * i, (1 if armed else BELLS_OFF) << 32)
-        self._bells_off = not armed
+    def _load_rss(self, path: Datapath) -> None:
+        path.rss, area = None, path.area()
+        if area["uptFeatures"] & Feature.RSS:
+            found = read_rss(self.mem, path.config, area["rssConfLen"], area["rssConfPA"], self.rules.note)
+            if found is not None:
+                path.rss = Rss(found.hash_type, found.key, found.table, path.config.rx_queues)
 
     # -- interrupts ---------------------------------------------------------------------------------------------
 
@@ -629,146 +532,34 @@ class Vmxnet3:
             if vector == 0:
                 irq.set_line(True)
             return
-        if self._config is not None and self._config.auto_mask:
+        if self._path is not None and self._path.config.auto_mask:
             self._imr |= bit
         irq.fire(vector)
         if self.trace is not None:
             self.trace("vmxnet3.interrupt", vector=vector)
 
-    # -- work ---------------------------------------------------------------------------------------------------
+    # -- work ----------------------------------------------------------------------------------------------------
 
     def service(self, budget: int, now_ns: int) -> bool:
         """Run every queue once, `budget` descriptors or frames each. True: something was done, or can be at once."""
         self.kicked = False
-        if not self._ready:
+        path = self._running()
+        if path is None:
             return False
-        worked = self._transmit(budget, now_ns)
-        worked = self._receive(budget, now_ns) or worked
-        for vector, moderator in enumerate(self._moderators):
-            if moderator.due(now_ns):
-                self._signal(vector)
-        if worked:
-            self._relooks, self._retry_step = (), 0
-            if self.polled and not self._bells_off:
-                self._set_bells(armed=False)
-        elif self._relooks and now_ns >= self._relook_from + self._relooks[0]:
-            self._relooks = self._relooks[1:]
-        self._now_ns = now_ns
-        return worked
+        path.trace = self.trace
+        return path.service(budget, now_ns, link_up=self.link_up, polled=self.polled)
 
     def rest(self) -> bool:
-        """Arm the transmit bells and look again."""
-        queues = self._queues
-        if not self._ready or queues is None or not self._bells_off:
-            return False
-        self._set_bells(armed=True)
-        fence()
-        self._relooks, self._relook_from = RELOOK_NS, self._now_ns
-        return any(queue.ready(1) for queue in queues.tx)
+        """Arm the transmit bells and look again. True: there is work after all."""
+        path = self._running()
+        return path is not None and path.rest()
 
     def deadline(self) -> int | None:
-        if self.state is not State.ACTIVE:
-            return None
-        due = [moderator.deadline() for moderator in self._moderators]
-        if self._retry_step:
-            due.append(self._retry_ns)
-        elif self.filter.open:
-            due.append(self.backend.deadline())
-        if self._relooks:
-            due.append(self._relook_from + self._relooks[0])
-        return min((ns for ns in due if ns is not None), default=None)
+        return self._path.deadline() if self._path is not None else None
 
-    def _transmit(self, budget: int, now_ns: int) -> bool:
-        queues = self._queues
-        if queues is None or (self._backlog and not self._send_backlog(now_ns)):
-            return False
-        worked = False
-        for queue, vector in zip(queues.tx, queues.tx_intr, strict=True):
-            frames: list[Frame] = []
-            failed, before = queue.failed, queue.stats[:] if not self.link_up else None
-            consumed, packets = queue.service(budget, frames)
-            if queue.failed and not failed:
-                self._queue_failed(Event.TQERR)
-            if not consumed:
-                continue
-            worked = True
-            if before is not None:  # no link: complete, and count as discarded what would have been sent
-                before[8], before[9] = queue.stats[8], before[9] + len(frames)
-                queue.stats[:] = before
-            elif frames:
-                self._send(frames, now_ns)
-            queue.complete()
-            if packets and self._moderators[vector].cause(packets, now_ns, urgent=False):
-                self._signal(vector)
-            if self.trace is not None:
-                self.trace("vmxnet3.tx", queue=queue.index, descriptors=consumed, frames=len(frames))
-            if self._backlog:
-                break
-        return worked
 
-    def _send(self, frames: list[Frame], now_ns: int) -> None:
-        taken = self.backend.send(frames)
-        if taken < len(frames):
-            self._backlog.extend(b"".join(frame) for frame in frames[taken:])
-            self._retry_later(now_ns)
-
-    def _send_backlog(self, now_ns: int) -> bool:
-        backlog = self._backlog
-        for _ in range(self.backend.send([(frame,) for frame in backlog])):
-            backlog.popleft()
-        if backlog:
-            self._retry_later(now_ns)
-        return not backlog
-
-    def _retry_later(self, now_ns: int) -> None:
-        first, most = RETRY_NS
-        self._retry_step = min(max(2 * self._retry_step, first), most)
-        self._retry_ns = now_ns + self._retry_step
-
-    def _queue_failed(self, event: Event) -> None:
-        self._store_status()
-        self._raise_event(event)
-
-    def _receive(self, budget: int, now_ns: int) -> bool:
-        queues = self._queues
-        if queues is None or not self.link_up:
-            return False
-        if not any(frames for frames, _ in self._waiting):
-            if not self.filter.open and self.backend.waits:
-                return False
-            frames = self.backend.receive(budget, now_ns)
-            if not frames:
-                return False
-            self._distribute(self.filter.accept(list(frames)))
-        worked, waits = False, self.backend.waits
-        for i, (queue, vector) in enumerate(zip(queues.rx, queues.rx_intr, strict=True)):
-            frames, facts = self._waiting[i]
-            if not frames:
-                continue
-            done = queue.service(frames, facts, wait=waits)
-            if done:
-                worked = True
-                self._waiting[i] = frames[done:], facts[done:] if facts is not None else None
-            if self.trace is not None:
-                self.trace("vmxnet3.rx", queue=i, frames=done, completions=queue.published)
-            if queue.published and self._moderators[vector].cause(queue.published, now_ns, urgent=True):
-                self._signal(vector)
-        if not worked:
-            self._retry_later(now_ns)
-        return worked
-
-    def _distribute(self, frames: list[bytes]) -> None:
-        """Choose a queue for each frame."""
-        rss = self._rss
-        if rss is None:
-            self._waiting[0] = frames, None
-            return
-        split: list[tuple[list[bytes], list[Facts]]] = [([], []) for _ in self._waiting]
-        for frame in frames:
-            queue, value, kind = rss.choose(frame)
-            split[queue][0].append(frame)
-            split[queue][1].append(Facts(kind << RCD_RSSTYPE_SHIFT, value))
-        self._waiting = list(split)
+def _nothing(path: Datapath) -> None:
+    pass
 
 
 def _answer(value: int) -> Callable[[], int]:

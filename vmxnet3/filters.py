@@ -1,5 +1,7 @@
 """Which frames a NIC accepts: station address, multicast table, broadcast, VLAN table, promiscuous mode."""
 
+from collections.abc import Sequence
+
 from vmxnet3.offload import TPID
 from vmxnet3.wire import RxMode
 
@@ -25,7 +27,7 @@ class RxFilter:
     def open(self) -> bool:
         return bool(self.mode)
 
-    def accept(self, frames: "list[bytes]") -> "list[bytes]":
+    def accept(self, frames: Sequence[bytes]) -> list[bytes]:
         """The frames that pass, in order. A runt without a whole header never does."""
         mode = self.mode
         if mode & RxMode.PROMISC:

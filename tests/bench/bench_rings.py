@@ -15,7 +15,7 @@ def transmit(size: int) -> tuple[float, float]:
     ring, _, _ = rig.tx[0]
     images = rig.tx_images(udp_frame(bytes.fromhex("0200000000dd"), size))
     device = rig.device
-    queue = device._queues.tx[0]  # type: ignore[union-attr]
+    queue = device._path.queues.tx[0]  # type: ignore[union-attr]
 
     def product(lap: int) -> int:
         ring.view[:] = images[lap & 1]
