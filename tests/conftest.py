@@ -1,0 +1,21 @@
+"""The guest kit for every test that boots a real kernel."""
+
+import os
+
+import pytest
+from guest.cache import KitError
+from guest.kit import Kit, find_kit
+
+
+@pytest.fixture(scope="session")
+def guest_kit() -> Kit:
+    """The kit, fetched if need be. Without one: a failure under PVDEV_REQUIRE=all, else a skip that says why.
+
+    PVDEV_FETCH=0 uses only what is there already.
+    """
+    try:
+        return find_kit(fetch=os.environ.get("PVDEV_FETCH") != "0")
+    except KitError as error:
+        if os.environ.get("PVDEV_REQUIRE") == "all":
+            pytest.fail(f"PVDEV_REQUIRE=all, but: {error}")
+        pytest.skip(str(error))

@@ -1,0 +1,1 @@
+"""The guest kit: an unmodified Linux in QEMU, booted to test a device with its real driver."""

@@ -1,0 +1,130 @@
+# Two NICs wired to each other outside; the far one lives in a network namespace, so that all traffic really passes.
+#   pv_near=eth0 pv_far=eth1 pv_bytes=8000000 (per stream)
+near=${pv_near:-eth0} far=${pv_far:-eth1} bytes=${pv_bytes:-8000000}
+near4=192.0.2.1 far4=192.0.2.2 near6=fd00:2::1 far6=fd00:2::2
+vnear4=198.51.100.1 vfar4=198.51.100.2 vnear6=fd00:64::1 vfar6=fd00:64::2
+port=5001
+
+there() {
+	ip netns exec far "$@"
+}
+wire() {
+	nic_ready "$near" && nic_ready "$far" || return
+	ip netns list | grep -q far || ip netns add far || return
+	ip link set "$far" netns far && there ip link set lo up && addresses
+}
+addresses() {
+	ip link set "$near" up && there ip link set "$far" up &&
+	wait_for 5 has 1 "/sys/class/net/$near/carrier" &&
+	ip addr replace "$near4/24" dev "$near" && ip addr replace "$near6/64" dev "$near" nodad &&
+	there ip addr replace "$far4/24" dev "$far" && there ip addr replace "$far6/64" dev "$far" nodad
+}
+listening() {
+	there grep -q ":$(printf %04X "$port") .* 0A " /proc/net/tcp6
+}
+listening_here() {
+	grep -q ":$(printf %04X "$port") .* 0A " /proc/net/tcp6
+}
+stream_out() { # ADDRESS: from here to there
+	port=$((port + 1))
+	there stream serve $port "$bytes" $port 60 &
+	wait_for 5 listening && stream send "$1" $port "$bytes" $port 60 && wait $!
+}
+stream_in() { # ADDRESS: from there to here
+	port=$((port + 1))
+	stream serve $port "$bytes" $port 60 &
+	wait_for 5 listening_here && there stream send "$1" $port "$bytes" $port 60 && wait $!
+}
+pings() { # ADDRESS [SIZE]
+	ping -n -q -c 3 -i 0.05 -W 5 -s "${2:-56}" "$1"
+}
+traffic() { # everything once: ping and a stream each way, both IP versions
+	pings "${1:-$far4}" && pings "${2:-$far6}" && stream_out "${1:-$far4}" && stream_in "${3:-$near6}"
+}
+offloads_on() {
+	ethtool -k "$near" > /tmp/features
+	local name
+	for name in tx-checksumming rx-checksumming tcp-segmentation-offload tx-tcp6-segmentation rx-vlan-offload tx-vlan-offload; do
+		has "^[[:space:]]*$name: on" /tmp/features || { cat /tmp/features; return 1; }
+	done
+}
+tso_used() { # COMMAND...: it makes the near NIC segment
+	local before=$(stat_of "$near" "TSO pkts tx")
+	"$@" || return
+	local after=$(stat_of "$near" "TSO pkts tx")
+	echo "TSO packets before $before, after $after"
+	[ "$after" -gt "$before" ]
+}
+mtu() {
+	ip link set "$near" mtu "$1" && there ip link set "$far" mtu "$1" && addresses
+}
+vlan() {
+	modprobe 8021q && ip link add link "$near" name vlan100 type vlan id 100 &&
+	there ip link add link "$far" name vlan100 type vlan id 100 &&
+	ip link set vlan100 up && there ip link set vlan100 up &&
+	ip addr replace "$vnear4/24" dev vlan100 && ip addr replace "$vnear6/64" dev vlan100 nodad &&
+	there ip addr replace "$vfar4/24" dev vlan100 && there ip addr replace "$vfar6/64" dev vlan100 nodad
+}
+vlan_traffic() {
+	traffic "$vfar4" "$vfar6" "$vnear6"
+}
+features() { # WORD...: ethtool -K on both, then traffic
+	ethtool -K "$near" "$@" && there ethtool -K "$far" "$@" && addresses
+}
+bounce() {
+	ip link set "$near" down && ip link set "$near" up && there ip link set "$far" down && addresses
+}
+rings() {
+	ethtool -G "$near" rx "$1" tx "$2" && there ethtool -G "$far" rx "$1" tx "$2" && addresses &&
+	ethtool -g "$near" && ethtool -g "$near" | sed -n '/^Current/,$p' | grep -q "^RX:[[:space:]]*$1\$"
+}
+channels() { # the driver may not let itself be told; what it says then must be just that
+	ethtool -l "$near" || return
+	if ethtool -L "$near" combined 1 > /tmp/channels 2>&1; then
+		fact set_channels works
+	else
+		fact set_channels "$(tr '\n' ' ' < /tmp/channels)"
+		grep -q -i -e 'not supported' -e 'no change' -e 'unmodified' -e 'exceeds maximum' /tmp/channels
+	fi
+}
+reload() {
+	ip link del vlan100 2>/dev/null
+	rmmod vmxnet3 && [ ! -e "/sys/class/net/$near" ] && wire
+}
+
+plan 35
+check wire wire
+check ping4 pings "$far4"
+check ping6 pings "$far6"
+check ping_fragments pings "$far4" 8000
+check offloads_on offloads_on
+check tcp4_tso tso_used stream_out "$far4"
+check tcp6_tso tso_used stream_out "$far6"
+check tcp4_in stream_in "$near4"
+check tcp6_in stream_in "$near6"
+check mtu_9000 mtu 9000
+check mtu_9000_ping ping -n -q -c 3 -i 0.05 -W 5 -M "do" -s 8900 "$far4"
+check mtu_9000_traffic tso_used traffic
+check mtu_1500 mtu 1500
+check mtu_1500_traffic traffic
+check vlan vlan
+check vlan_traffic vlan_traffic
+check vlan_offload_off features rxvlan off txvlan off
+check vlan_offload_off_traffic vlan_traffic
+check vlan_offload_on features rxvlan on txvlan on
+check vlan_offload_on_traffic vlan_traffic
+check down_up bounce
+check down_up_traffic traffic
+check rings_small rings 128 128
+check rings_small_traffic traffic
+check rings_large rings 1024 1024
+check rings_large_traffic traffic
+check channels channels
+check channels_traffic traffic
+check checksum_tso_off features tx off rx off tso off
+check checksum_tso_off_traffic traffic
+check checksum_tso_on features tx on rx on tso on
+check checksum_tso_on_traffic tso_used traffic
+check reload reload
+check reload_traffic traffic
+check dmesg no_complaints
