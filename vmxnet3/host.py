@@ -22,7 +22,7 @@ __all__ = ["KINDS", "PcapPort", "open_capture", "open_port"]
 KINDS = {  # each kind of network port and the options it takes
     "null": (),
     "loopback": (),
-    "pcap": ("out", "pace", "loop", "partial"),
+    "pcap": ("out", "pace", "loop", "partial", "delay"),
     "tap": ("address", "bridge", "mtu", "up"),
     "dgram": ("peer",),
     "stream": ("listen",),
@@ -50,8 +50,8 @@ class PcapPort(Port):
     """Plays the frames of a capture to the guest and records, as pcapng, what the guest sends. Loses nothing.
 
     `source`: capture to play (`-` standard input), "" for none. `out`: file to write anew, "" for none. The first
-    frame is due at the first `receive`; while the NIC is closed the capture stands still. `loop` begins it again
-    at its end. `clock` gives the stamps recorded, ns since 1970. A capture found broken half way ends there with
+    frame is due `delay_ms` after the first `receive`, which comes when the driver opens its filter; while the NIC is
+    closed the capture stands still. `loop` begins it again at its end. `clock` gives the stamps recorded, ns since 1970. A capture found broken half way ends there with
     `fault` set, unless `partial`; so does a recording that cannot be written.
     """
 
@@ -63,6 +63,7 @@ class PcapPort(Port):
         pace: Pace = Pace("original"),  # noqa: B008 (immutable)
         loop: bool = False,
         partial: bool = False,
+        delay_ms: int = 0,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         super().__init__(source or out)
@@ -73,6 +74,7 @@ class PcapPort(Port):
         self.truncated = 0  # frames of which the capture holds only the start; played as far as they go
         self._source, self._out, self._clock, self._partial = source, out, clock, partial
         self._paced: Paced | None = None
+        self._delay_ns, self._begins_ns = delay_ms * 1_000_000, 0
         self._record: BinaryIO | None = None
         self._files = contextlib.ExitStack()
         try:
@@ -133,6 +135,10 @@ class PcapPort(Port):
     def receive(self, limit: int, now_ns: int) -> Sequence[bytes]:
         if self._paced is None or self._paced.finished:
             return ()
+        if self._delay_ns:
+            self._delay_ns, self._begins_ns = 0, now_ns + self._delay_ns
+        if now_ns < self._begins_ns:
+            return ()
         try:
             taken = self._paced.take(limit, now_ns)
         except ConfigError as error:
@@ -145,7 +151,8 @@ class PcapPort(Port):
         return self._count_in(list(data))
 
     def deadline(self) -> int | None:
-        return self._paced.due() if self._paced else None
+        due = self._paced.due() if self._paced else None
+        return due if due is None else max(due, self._begins_ns)
 
     def link(self, up: bool) -> None:
         if up and self._paced:
@@ -180,6 +187,7 @@ def _open_pcap(spec: Spec) -> Port:
         pace=Pace.parse(spec.text("pace") or "original"),
         loop=spec.flag("loop"),
         partial=spec.flag("partial"),
+        delay_ms=spec.integer("delay", 0) or 0,
     )
 
 

@@ -131,6 +131,14 @@ def test_pcap_plays_the_real_capture_byte_for_byte() -> None:
         assert all_of(port, 64) == [data for _, data in frames_of(LAN)]
 
 
+def test_pcap_waits_before_it_begins(capture: Path) -> None:
+    with open_port(f"pcap:{capture},pace=max,delay=20") as port:
+        assert list(port.receive(1, 1000)) == []
+        assert port.deadline() == 20_001_000
+        assert list(port.receive(1, 20_000_999)) == []
+        assert len(port.receive(1, 20_001_000)) == 1
+
+
 def test_pcap_keeps_the_pace(capture: Path) -> None:
     with open_port(f"pcap:{capture},pace=x2") as port:
         assert port.deadline() == 0
