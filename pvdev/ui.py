@@ -74,7 +74,8 @@ def table(title: str, rows: Iterable[tuple[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    made = Table(title=title, title_justify="left", show_header=False, pad_edge=False)
+    print(title)
+    made = Table(show_header=False, pad_edge=False)
     for row in rows:
         made.add_row(*row)
     Console(highlight=False).print(made)

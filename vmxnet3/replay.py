@@ -79,6 +79,7 @@ class Source(Null):
         self.paced, self._longest, self._sent = paced, longest, sent
         self.offered, self.short, self.long = Tally(), 0, 0
         self.cut = 0  # frames the capture holds only the start of
+        self.finished = False  # every frame was given; read by another thread when the device runs in one
 
     def send(self, frames: Sequence[Frame]) -> int:
         self._sent([b"".join(frame) for frame in frames])
@@ -94,6 +95,7 @@ class Source(Null):
         if len(fit) < len(frames):
             self.short += sum(len(frame) < ETH_HEADER for frame in frames)
             self.long += sum(len(frame) > self._longest for frame in frames)
+        self.finished = self.paced.finished
         return fit
 
     def receive(self, limit: int, now_ns: int) -> Sequence[bytes]:
@@ -244,10 +246,10 @@ class Replay:
                 quiet_since = now
                 yield
                 continue
-            if source.paced.finished and self.received.frames + source.short + source.long >= source.offered.frames:
+            if source.finished and self.received.frames + source.short + source.long >= source.offered.frames:
                 return
             due = source.paced.due()
-            if source.paced.finished and now - quiet_since > IDLE_S * 1e9:
+            if source.finished and now - quiet_since > IDLE_S * 1e9:
                 return
             if due is not None and due > now:
                 time.sleep(min((due - now) / 1e9, 0.05))
@@ -266,7 +268,7 @@ class Replay:
                 if frames:
                     port.until(lambda: driver.reap_tx() > 0, 1.0)
             yield
-            if source.paced.finished:
+            if source.finished:
                 break
             due = source.paced.due()
             if due is not None and due > (now := time.monotonic_ns()):
