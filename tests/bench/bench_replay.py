@@ -23,7 +23,9 @@ LINKS = (  # an interface that swallows frames: where the kernel has no dummy, o
 def big_capture(megabytes: int, folder: str) -> Path:
     """A capture of that size, made of the real one's frames."""
     path = Path(folder) / f"{megabytes}.pcapng"
-    subprocess.run([sys.executable, REPO / "tools/big_capture.py", str(megabytes), path], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, REPO / "tools/big_capture.py", str(megabytes), path], check=True, capture_output=True
+    )
     return path
 
 

@@ -1,0 +1,142 @@
+"""The same guest, kernel and work with our device and with QEMU's own vmxnet3, in turn: A B A B, medians, spread.
+
+    python -m tests.bench.bench_guest [ROUNDS]
+
+Transmit is the packet generator of the kernel onto a port that takes everything; receive is a flood from a datagram
+socket; ping is answered by the far end of one. Our device is served by a process of its own, as `pvdev serve` does it.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+
+from guest.flood import start_flood
+from guest.frames import DgramPeer, mac
+from guest.kit import Kit, find_kit
+from guest.vm import Device, Vm, vfio_user
+
+GUEST_MAC, HOST_MAC, HOST_IP = "02:00:00:00:00:01", "02:00:00:00:00:fe", "192.0.2.1"
+ROUNDS, SECONDS = 3, 4
+
+
+@contextmanager
+def served(folder: Path, port: str) -> Iterator[Device]:
+    """Our NIC with `port` behind it, in a process of its own."""
+    path = folder / "nic"
+    command = [sys.executable, "-m", "pvdev.cli", "serve", "vmxnet3", "--socket", str(path), "--port", port]
+    process = subprocess.Popen([*command, "--mac", GUEST_MAC], stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
+    try:
+        while not path.exists():
+            if process.poll() is not None:
+                raise RuntimeError("pvdev serve ended at once")
+            time.sleep(0.02)
+        yield vfio_user(path)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+
+
+@contextmanager
+def ours(folder: Path, *, wired: bool) -> Iterator[tuple[Device, list[str]]]:
+    with served(folder, f"dgram:{folder / 'nic.net'},peer={folder / 'host'}" if wired else "null") as device:
+        yield device, []
+
+
+@contextmanager
+def qemus(folder: Path, *, wired: bool) -> Iterator[tuple[Device, list[str]]]:
+    """QEMU's own vmxnet3; unwired, its netdev takes every frame and does nothing."""
+    net = f"dgram,id=n,local.type=unix,local.path={folder / 'nic.net'},remote.type=unix,remote.path={folder / 'host'}"
+    yield f"vmxnet3,netdev=n,mac={GUEST_MAC}", ["-netdev", net if wired else "hubport,id=n,hubid=0"]
+
+
+def transmit(kit: Kit, make: Callable[..., object], size: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as name, make(Path(name), wired=False) as (device, extra):  # type: ignore[attr-defined]
+        params = {"size": size, "seconds": SECONDS}
+        report = Vm(kit, ["nic_pktgen"], devices=[device], extra=extra, params=params, deadline_s=90).run().check()
+    return {f"transmit {size} bytes, frames/s": report.values[f"tx_pps_{size}"]}
+
+
+def receive(kit: Kit, make: Callable[..., object]) -> dict[str, float]:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        DgramPeer(Path(name) / "host", Path(name) / "nic.net") as peer,
+        make(Path(name), wired=True) as (device, extra),  # type: ignore[attr-defined]
+    ):
+        frame = (mac(GUEST_MAC) + mac(HOST_MAC) + b"\x88\xb5").ljust(60, b"Z")
+        flood: list[subprocess.Popen[str]] = []
+        event = {
+            "flood-start": lambda: flood.append(start_flood(peer.remote, frame, SECONDS + 30)),
+            "flood-stop": lambda: flood[0].terminate(),
+        }
+        vm = Vm(
+            kit,
+            ["nic_flood_rx"],
+            devices=[device],
+            extra=extra,
+            params={"seconds": SECONDS},
+            deadline_s=90,
+            on_event=lambda what: event[what](),
+        )
+        try:
+            report = vm.run().check()
+        finally:
+            for process in flood:
+                process.kill()
+                process.communicate()
+    return {"receive 60 bytes, frames/s": report.values["rx_pps"]}
+
+
+def ping(kit: Kit, make: Callable[..., object]) -> dict[str, float]:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        DgramPeer(Path(name) / "host", Path(name) / "nic.net") as peer,
+        make(Path(name), wired=True) as (device, extra),  # type: ignore[attr-defined]
+    ):
+        answerer = threading.Thread(target=peer.answer_pings, args=(HOST_IP, mac(HOST_MAC), 60.0), daemon=True)
+        event = {"ping-start": answerer.start, "ping-stop": lambda: None}
+        vm = Vm(
+            kit, ["nic_ping_latency"], devices=[device], extra=extra, deadline_s=90, on_event=lambda what: event[what]()
+        )
+        report = vm.run().check()
+        peer.socket.close()
+    return {"ping round trip, us": report.values["ping_us"], "first after idle, us": report.values["ping_idle_us"]}
+
+
+WORK: dict[str, Callable[[Kit, Callable[..., object]], dict[str, float]]] = {
+    "transmit-60": lambda kit, make: transmit(kit, make, 60),
+    "transmit-1500": lambda kit, make: transmit(kit, make, 1500),
+    "receive": receive,
+    "ping": ping,
+}
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    only = sys.argv[2:] or list(WORK)
+    kit = find_kit(fetch=True)
+    print(f"guest: QEMU {'.'.join(map(str, kit.qemu_version))}, Linux {kit.release}, {os.cpu_count()} processors here")
+    print(f"  {'':28} {'ours':>9} {'':>17} {'QEMU':>9} {'':>17}  ratio")
+    for name in only:
+        results: tuple[dict[str, list[float]], dict[str, list[float]]] = {}, {}
+        for _ in range(rounds):
+            for side, make in zip(results, (ours, qemus), strict=True):
+                for what, value in WORK[name](kit, make).items():
+                    side.setdefault(what, []).append(value)
+        for what, values in results[0].items():
+            theirs = results[1][what]
+            sides = "".join(f" {median(v):9,.0f} ({min(v):7,.0f}-{max(v):7,.0f})" for v in (values, theirs))
+            print(f"  {what:28}{sides}  {median(values) / median(theirs):.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
