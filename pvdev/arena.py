@@ -24,7 +24,7 @@ class Arena:
     def alloc(self, size: int, align: int = 4096) -> Piece:
         """`size` zeroed bytes at a multiple of `align`. Raises `MemoryError`."""
         for i, (at, room) in enumerate(self._free):
-            start = -(-at // align) * align
+            start = -(-(self.base + at) // align) * align - self.base
             if start + size <= at + room:
                 self._free[i : i + 1] = [
                     part for part in ((at, start - at), (start + size, at + room - start - size)) if part[1]

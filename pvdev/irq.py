@@ -140,51 +140,56 @@ class Interrupts:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long completions may wait for company: at most `frames` of them, at most `ns`."""
+    """How long completions may wait for company.
+
+    Urgent ones (a frame received): until there are `frames`, or the last interrupt is `ns` old. Lazy ones (a frame
+    sent: nobody waits for a single one): until there are `lazy_frames`, or the first has waited `lazy_ns`.
+    """
 
     frames: int
     ns: int
+    lazy_frames: int
+    lazy_ns: int
 
 
 class Moderator:
     """Holds one vector's interrupt back while more is likely on its way, and never for good.
 
-    A cause that is `urgent` goes out at once unless the last interrupt is younger than `pace.ns`: a lone frame is
-    never late, a flood costs one interrupt per `frames` or `ns`. One that is not (a transmit completion: nobody
-    waits for a single one) always waits for company. With no pace every cause goes out at once.
+    A lone urgent cause is never late, a flood costs one interrupt per `pace.frames` or `pace.ns`. With no pace every
+    cause goes out at once.
     """
 
-    __slots__ = ("_deadline", "_held", "_last", "pace")
+    __slots__ = ("_deadline", "_last", "_lazy", "_urgent", "pace")
 
     def __init__(self, pace: Pace | None) -> None:
         self.pace = pace
-        self._held, self._deadline, self._last = 0, 0, -(1 << 62)
+        self._urgent = self._lazy = 0  # completions held back
+        self._deadline, self._last = 0, -(1 << 62)
 
     def cause(self, causes: int, now_ns: int, *, urgent: bool) -> bool:
         """`causes` more completions are there; True: interrupt now."""
-        if not causes:
-            return False
         pace = self.pace
-        if pace is None:
-            return True
-        held = self._held
-        if held == 0:
-            self._deadline = (self._last if urgent else now_ns) + pace.ns
-        elif urgent:
-            self._deadline = min(self._deadline, self._last + pace.ns)
-        self._held = held + causes
+        if pace is None or not causes:
+            return causes > 0
+        due = self._last + pace.ns if urgent else now_ns + pace.lazy_ns
+        self._deadline = min(self._deadline, due) if self._urgent or self._lazy else due
+        if urgent:
+            self._urgent += causes
+        else:
+            self._lazy += causes
         return self.due(now_ns)
 
     def due(self, now_ns: int) -> bool:
         """Whether what is held back must go out now; if so it is taken as gone."""
-        if self._held and self.pace is not None and (self._held >= self.pace.frames or now_ns >= self._deadline):
-            self._held, self._last = 0, now_ns
-            return True
-        return False
+        pace = self.pace
+        if pace is None or not (self._urgent or self._lazy):
+            return False
+        if now_ns < self._deadline and self._urgent < pace.frames and self._lazy < pace.lazy_frames:
+            return False
+        self._urgent = self._lazy = 0
+        self._last = now_ns
+        return True
 
     def deadline(self) -> int | None:
         """When `due` turns true by itself (ns), or None."""
-        return self._deadline if self._held else None
-
-    def drop(self) -> None:
-        self._held = 0
+        return self._deadline if self._urgent or self._lazy else None

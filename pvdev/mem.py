@@ -111,7 +111,8 @@ class GuestMemory:
         if size is None:
             size = len(view) if view is not None else 0
         end = address + size
-        if size <= 0 or end > ADDRESS_END:
+        held = size if view is None and remote is not None else len(view or b"")
+        if not 0 < size <= held or end > ADDRESS_END:
             raise ValueError(f"no region of {size} bytes at {address:#x}")
         at = bisect_right(self._starts, address)
         if (at and self._regions[at - 1].hi > address) or (at < len(self._starts) and self._starts[at] < end):

@@ -1,8 +1,8 @@
 """For your own tests: `pip install pvdev` gives pytest these fixtures.
 
-`make_vmxnet3(**options)` builds a NIC with a `Queue` port behind it and the in-process `Port` a driver under test uses;
-`vmxnet3` is one such pair. After the test its rule violations are checked against the marker `allows("VMX-D-038", ...)`:
-any other violation fails the test.
+`make_vmxnet3(**options)` builds a NIC with a `Queue` port behind it and the in-process `Port` a driver under test
+uses; `vmxnet3` is one such NIC. After the test its rule violations are held against the marker
+`allows("VMX-D-038", ...)`: any other violation fails the test.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,16 @@
 """What rings share: counting owned cells by one bit, and completions nobody has read yet."""
 
 from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Descriptor(NamedTuple):
+    """A consumed descriptor: which ring, which index, and the owner bit it will have when it is posted again."""
+
+    ring: int
+    cell: int
+    gen: int
 
 
 def owner_table(bit: int) -> tuple[bytes, bytes]:
@@ -24,23 +34,23 @@ def owned(ring: memoryview, byte: int, cell: int, start: int, end: int, table: b
 class Unread:
     """Bounds the completions a driver has not read, where its completion ring is smaller than the rings it serves.
 
-    Nobody tells a device how far the driver has read: that it posted a descriptor again proves that it read the
-    descriptor's last completion, and all before that one.
+    Nobody tells a device how far the driver has read: that a descriptor was posted again proves that its last
+    completion was read, and all before that one. `posted_again(descriptor)` looks.
     """
 
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self._waiting: deque[object] = deque()
+    def __init__(self, room: int, posted_again: Callable[[Descriptor], bool]) -> None:
+        self.room, self._posted_again = room, posted_again
+        self._waiting: deque[Descriptor] = deque()
 
     def free(self) -> int:
         """How many more completions surely fit."""
+        for n in range(len(self._waiting), 0, -1):
+            if self._posted_again(self._waiting[n - 1]):
+                for _ in range(n):
+                    self._waiting.popleft()
+                break
         return self.room - len(self._waiting)
 
-    def add(self, descriptor: object) -> None:
+    def add(self, descriptor: Descriptor) -> None:
+        """A completion for `descriptor` is published."""
         self._waiting.append(descriptor)
-
-    def posted_again(self, descriptor: object) -> None:
-        """`descriptor` is owned by the device once more."""
-        if descriptor in self._waiting:
-            while self._waiting.popleft() != descriptor:
-                pass

@@ -101,7 +101,7 @@ def read_config(mem: GuestMemory, shared_at: int, note: Note) -> Config:
 
 def check_features(value: int, note: Note) -> int:
     """`uptFeatures` without the bits version 1 does not know, which are noted."""
-    known = Feature.RXCSUM | Feature.RSS | Feature.RXVLAN | Feature.LRO
+    known = int(Feature.RXCSUM | Feature.RSS | Feature.RXVLAN | Feature.LRO)  # an int: its complement has every bit
     if value & ~known:
         note("VMX-D-024", "uptFeatures", value)
     return value & known
@@ -152,8 +152,7 @@ def _tx_queue(mem: GuestMemory, i: int, area: Area, config: Config, note: Note, 
     size, comp_size = area["txRingSize"], area["compRingSize"]
     _ring(mem, area["txRingBasePA"], size, TX_RING_MAX_SIZE, f"{place} ring", taken)
     _ring(mem, area["compRingBasePA"], comp_size, TC_RING_MAX_SIZE, f"{place} completion ring", taken)
-    if comp_size < size:
-        note("VMX-D-019", f"{place} completion ring size", comp_size)
+    _require("VMX-D-019", f"{place} completion ring size", comp_size, comp_size >= size)
     data, slots = area["dataRingBasePA"], area["dataRingSize"]
     if slots and (data % RING_BASE_ALIGN or slots < size or not mem.reachable(data, slots * TX_DATA_SLOT)):
         note("VMX-D-020", f"{place} data ring", data)

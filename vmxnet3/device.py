@@ -6,7 +6,8 @@ Ref: Linux drivers/net/vmxnet3/vmxnet3_drv.c and FreeBSD, OpenBSD, iPXE and DPDK
 docs/RULES.md (what it asks of them).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 
 from pvdev.errors import GuestFault
@@ -184,7 +185,8 @@ class Vmxnet3:
         changed = (up, mbps or self.link_mbps) != (self.link_up, self.link_mbps)
         self.link_up, self.link_mbps = up, mbps or self.link_mbps
         if changed:
-            self._raise_event(Event.LINK)
+            with self._reaching():
+                self._raise_event(Event.LINK)
             self.kicked = True
 
     def _stop(self) -> None:
@@ -213,11 +215,23 @@ class Vmxnet3:
             try:
                 path.bind()
             except DmaFault as fault:
-                self.rules.note("VMX-D-064", "ring or table", fault.value)
-                self._stop()
-                self.state = State.FAILED
+                self._lose("VMX-D-064", fault)
                 return None
         return path
+
+    def _lose(self, rule: str, fault: DmaFault) -> None:
+        """Rings or tables are out of reach for good: nothing runs until the driver resets the device."""
+        self.rules.note(rule, "ring or table", fault.value)
+        self._stop()
+        self.state = State.FAILED
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Around what touches rings and tables: remote memory may stop answering at any time."""
+        try:
+            yield
+        except DmaFault as fault:
+            self._lose(fault.rule, fault)
 
     def _command_changed(self, command: int) -> None:
         if self.state is State.ACTIVE and not command & CMD_MASTER:
@@ -295,10 +309,11 @@ class Vmxnet3:
         return int(self.events)
 
     def _write_ECR(self, value: int) -> None:
-        if value & ~self.events:
+        if value & ~int(self.events):  # an IntFlag's complement has named bits only
             self.rules.note("VMX-D-057", "ECR", value)
         self.events &= ~value
-        self._store_events()
+        with self._reaching():
+            self._store_events()
 
     def _store_events(self) -> None:
         path = self._running()
@@ -309,6 +324,7 @@ class Vmxnet3:
         if self._path is not None:
             self.events |= event
             self._store_events()
+        if self._path is not None:  # the rings may have been found gone
             self._signal(self._path.config.event_intr)
 
     # -- BAR0: masks and doorbells ------------------------------------------------------------------------------
@@ -435,7 +451,7 @@ class Vmxnet3:
         try:
             config = read_config(self.mem, self._shared_at, self.rules.note)
             queues = build_queues(self.mem, config, self.rules.note)
-            path = self._path = Datapath(
+            path = Datapath(
                 self.mem,
                 config,
                 queues,
@@ -445,18 +461,18 @@ class Vmxnet3:
                 event=self._raise_event,
                 pace=self._pace,
             )
+            path.store_events(Event(0))
+            path.set_features(config.features)
+            self._load_rx_mode(path)
+            self._load_multicast(path)
+            self._load_vlans(path)
+            self._load_rss(path)
         except GuestFault as fault:
             self.rules.note(fault.rule, f"ACTIVATE_DEV: {fault.what}", fault.value)
             return 1
-        self.state = State.ACTIVE
+        self._path, self.state = path, State.ACTIVE
         self.events, self._cause = Event(0), 0
         self.pci.irq.set_line(False)
-        path.store_events(self.events)
-        path.set_features(config.features)
-        self._load_rx_mode(path)
-        self._load_multicast(path)
-        self._load_vlans(path)
-        self._load_rss(path)
         self.backend.link(True)
         self.kicked = True
         return 0
@@ -547,12 +563,18 @@ class Vmxnet3:
         if path is None:
             return False
         path.trace = self.trace
-        return path.service(budget, now_ns, link_up=self.link_up, polled=self.polled)
+        try:
+            return path.service(budget, now_ns, link_up=self.link_up, polled=self.polled)
+        except DmaFault as fault:  # a context manager would cost every round a microsecond
+            self._lose(fault.rule, fault)
+            return False
 
     def rest(self) -> bool:
         """Arm the transmit bells and look again. True: there is work after all."""
         path = self._running()
-        return path is not None and path.rest()
+        with self._reaching():
+            return path is not None and path.rest()
+        return False
 
     def deadline(self) -> int | None:
         return self._path.deadline() if self._path is not None else None

@@ -51,8 +51,9 @@ class PcapPort(Port):
 
     `source`: capture to play (`-` standard input), "" for none. `out`: file to write anew, "" for none. The first
     frame is due `delay_ms` after the first `receive`, which comes when the driver opens its filter; while the NIC is
-    closed the capture stands still. `loop` begins it again at its end. `clock` gives the stamps recorded, ns since 1970. A capture found broken half way ends there with
-    `fault` set, unless `partial`; so does a recording that cannot be written.
+    closed the capture stands still. `loop` begins it again at its end. `clock` gives the stamps recorded, ns since
+    1970. A capture found broken half way ends there with `fault` set, unless `partial`; so does a recording that
+    cannot be written.
     """
 
     def __init__(

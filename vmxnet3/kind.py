@@ -11,7 +11,7 @@ from pvdev.kinds import Built, Kind
 from vmxnet3.device import DEFAULT_MAC, VERSIONS, Vmxnet3
 from vmxnet3.replay import replay
 
-SERVED_PACE = Pace(frames=64, ns=300_000)  # interrupts of a served device wait for company this long under load
+SERVED_PACE = Pace(frames=64, ns=300_000, lazy_frames=128, lazy_ns=1_000_000)
 
 
 def parse_mac(text: str) -> bytes:

@@ -37,9 +37,9 @@ DRIVER_RULES = (
     Rule(
         "VMX-D-019",
         _V,
-        "a completion ring is as large as the rings it serves together",
+        "a completion ring is as large as the rings it serves together (for transmit: else ACTIVATE fails)",
         "header",
-        known="VPP",
+        known="VPP (receive)",
     ),
     Rule("VMX-D-020", _V, "the transmit data ring is 512-byte aligned with a slot per descriptor", "header"),
     Rule("VMX-D-022", _V, "rings, queue table and shared area do not overlap", "this model"),

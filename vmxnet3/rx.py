@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from pvdev.errors import GuestFault
 from pvdev.mem import GuestMemory, Window
-from pvdev.rings import Unread, owned, owner_table
+from pvdev.rings import Descriptor, Unread, owned, owner_table
 from vmxnet3.offload import TPID, receive_facts
 from vmxnet3.wire import (
     CDTYPE_RXCOMP,
+    ETH_HEADER,
     MIN_T0_BUF_SIZE,
     RCD_CNC,
     RCD_EOP,
@@ -33,6 +34,7 @@ from vmxnet3.wire import (
     RXD_GEN,
     RXD_LEN,
     RXD_RSVD,
+    VLAN_TAG,
     Feature,
 )
 
@@ -103,9 +105,15 @@ class Step(NamedTuple):
     addr: int
     room: int
 
-    def cell(self) -> tuple[int, int]:
-        """(ring, descriptor index)."""
-        return self.ring.index, (self.ring.next + self.ahead) % self.ring.size
+    @property
+    def cell(self) -> int:
+        """The descriptor's index."""
+        return (self.ring.next + self.ahead) % self.ring.size
+
+    def again(self) -> Descriptor:
+        """What this descriptor looks like once it is posted again."""
+        wrapped = self.ring.next + self.ahead >= self.ring.size
+        return Descriptor(self.ring.index, self.cell, self.ring.gen if wrapped else self.ring.gen ^ 1)
 
 
 class RxQueue:
@@ -134,7 +142,8 @@ class RxQueue:
         self.published = 0  # completions the last `service` published
         self.failed = 0
         self.features = Feature(0)
-        self.unread = Unread(comp_size) if comp_size < sum(size for _, size in rings) else None
+        small = comp_size < sum(size for _, size in rings)
+        self.unread = Unread(comp_size, self._posted_again) if small else None
         self._bind_comp()
 
     def start(self) -> None:
@@ -248,12 +257,14 @@ class RxQueue:
         """Spread one frame over buffers. True: delivered; False: given up with an error; None: no buffers used."""
         bits0, bits3 = receive_facts(frame) if check else (RCD_CNC, RCD_FCS)
         word2_end = 0
-        if strip and frame[12:14] == TPID:
+        if strip and frame[12:14] == TPID and len(frame) >= ETH_HEADER + VLAN_TAG:
             word2_end = RCD_TS | (frame[14] << 8 | frame[15]) << RCD_TCI_SHIFT
             frame = frame[:12] + frame[16:]
         plan = self._plan(len(frame))
         short = sum(step.room for step in plan) < len(frame)
-        if not plan or (short and wait and len(plan) < self._most) or not self._room(plan):
+        if not plan or (short and wait and len(plan) < self._most and not self._hopeless(plan)):
+            return None
+        if self.unread is not None and self.unread.free() < len(plan):
             return None
         return self._fill(frame, plan, short, Facts(bits0 | rss.word0, rss.hash), word2_end, bits3)
 
@@ -304,13 +315,20 @@ class RxQueue:
         if step.room < (1 if word2 & RXD_BTYPE else MIN_T0_BUF_SIZE):
             self._note("VMX-D-050", self.place(step.ring, step.ahead), step.room)
 
-    def _room(self, plan: list[Step]) -> bool:
-        """Whether the completion ring surely has room; only in question when it is smaller than the rings it serves."""
-        if self.unread is None:
-            return True
-        for step in plan:
-            self.unread.posted_again(step.cell())
-        return self.unread.free() >= len(plan)
+    def _posted_again(self, cell: Descriptor) -> bool:
+        return bool(_OWNED[cell.gen][self.rings[cell.ring].window.view[CELL * cell.cell + _OWNER_BYTE]])
+
+    def _hopeless(self, plan: list[Step]) -> bool:
+        """Whether no buffer the driver may still post can continue this frame.
+
+        In ring 0 a HEAD stands right behind it, or the ring is used up; of ring 1 it has all a driver ever posts (one
+        is kept free).
+        """
+        ring0, ring1 = self.rings
+        used0, used1 = ([step.ahead + 1 for step in plan if step.ring is ring] for ring in self.rings)
+        behind = ring0.peek(used0[-1])
+        blocked0 = used0[-1] >= ring0.size - 1 or (behind is not None and not behind[1] & RXD_BTYPE)
+        return blocked0 and (used1[-1] if used1 else 0) >= ring1.size - 1
 
     def _fill(self, frame: bytes, plan: list[Step], short: bool, rss: Facts, word2_end: int, bits3: int) -> bool:
         """Store `frame` into the planned buffers and queue their completions; `short`: it does not all fit."""
@@ -327,7 +345,7 @@ class RxQueue:
                 bad = True
             at += step.room
             last = step is plan[-1] or (bad and not short)
-            word0 = step.cell()[1] | step.ring.rqid | (RCD_SOP if step is plan[0] else 0)
+            word0 = step.cell | step.ring.rqid | (RCD_SOP if step is plan[0] else 0)
             if not last:
                 self.out += (word0, 0, len(part), _TYPE3)
             elif bad:
@@ -335,7 +353,7 @@ class RxQueue:
             else:
                 self.out += (word0 | RCD_EOP | rss.word0, rss.hash, len(part) | word2_end, bits3 | _TYPE3)
             if self.unread is not None:
-                self.unread.add(step.cell())
+                self.unread.add(step.again())
             taken[step.ring] = step.ahead + 1
             if last:
                 break

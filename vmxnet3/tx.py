@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from pvdev.errors import GuestFault
 from pvdev.mem import GuestMemory, Window
-from pvdev.rings import Unread, owned, owner_table
+from pvdev.rings import owned, owner_table
 from vmxnet3.offload import BadPacket, fill_checksum, insert_tag, segments
 from vmxnet3.wire import (
     ETH_HEADER,
@@ -43,7 +43,7 @@ from vmxnet3.wire import (
 )
 
 Buffer = bytes | bytearray | memoryview
-Descriptor = tuple[int, int, int]  # addr, word2, word3
+Fields = tuple[int, int, int]  # addr, word2, word3 of a descriptor
 Note = Callable[[str, str, int], None]
 
 CELL = TX_DESC.size
@@ -55,6 +55,7 @@ _ODD2 = TXD_DTYPE | TXD_EXT1 | TXD_OCO
 _SHAPE3 = TXD_EOP | TXD_CQ | TXD_OM | TXD_EXT2 | TXD_TI
 _PLAIN3 = TXD_EOP | TXD_CQ
 _BROADCAST = b"\xff" * 6
+_FRAMES_MAX = 1024  # in one round, before the packet that goes beyond it: TSO makes up to 65,000 of one descriptor
 NOTHING = memoryview(b"")
 
 TSO_PKTS, TSO_BYTES, UCAST, UCAST_BYTES, MCAST, MCAST_BYTES, BCAST, BCAST_BYTES, ERROR, DISCARD = range(10)
@@ -73,12 +74,11 @@ class TxQueue:
         self.ring_at, self.size, self.comp_at, self.comp_size = ring, size, comp, comp_size
         self.next, self.gen = 0, 1  # the next descriptor, and the owner bit that makes it ours
         self.comp_next, self.comp_gen = 0, 1
-        self.parts: list[Descriptor] = []  # a packet whose last descriptor has not been seen
+        self.parts: list[Fields] = []  # a packet whose last descriptor has not been seen
         self.stats = [0] * 10
         self.done: list[int] = []  # EOP indices of the packets to complete
         self.failed = 0
         self._told = False
-        self.unread = Unread(comp_size) if comp_size < size else None
         self.bind()
 
     def start(self) -> None:
@@ -121,10 +121,6 @@ class TxQueue:
         if self.failed:
             return 0, 0
         self.ring.pull()
-        if self.unread is not None:
-            budget = 1
-            if not self.unread.free() and not self._proof():
-                return 0, 0
         n = self.ready(budget)
         if not n:
             if self.parts and not self._told:  # the driver published a packet without its end
@@ -134,17 +130,15 @@ class TxQueue:
         self._told = False
         first = at = self.next
         stop = at + n
-        while at < stop and not self.failed:
+        while at < stop and len(frames) < _FRAMES_MAX and not self.failed:
             if not self.parts:
                 at = self._plain(at, stop, frames)
             if at < stop:
                 at = self._step(at, frames)
-        if self.failed:
-            n = at - first
         self.next = at
         if at == self.size:
             self.next, self.gen = 0, self.gen ^ 1
-        return n, len(self.done)
+        return at - first, len(self.done)
 
     def _plain(self, at: int, stop: int, frames: list[Sequence[Buffer]]) -> int:
         """Take one-descriptor frames without offload from index `at`; return the first index that is something else."""
@@ -182,9 +176,8 @@ class TxQueue:
         addr, word2, word3 = TX_DESC.struct.unpack_from(self.ring.view, CELL * at)
         parts = self.parts
         if word2 & _ODD2 or word3 & TXD_EXT2:
-            return self._fail(
-                "VMX-D-041" if word2 & (TXD_EXT1 | TXD_OCO) else "VMX-D-040", QueueError.DESC_NOT_SPT, at, word2
-            )
+            rule = "VMX-D-041" if word2 & (TXD_EXT1 | TXD_OCO) else "VMX-D-040"
+            return self._fail(rule, QueueError.DESC_NOT_SPT, at, word2 if word2 & _ODD2 else word3)
         if not parts and (word3 & TXD_OM) >> TXD_OM_SHIFT == OM_ENCAP:
             return self._fail("VMX-D-041", QueueError.DESC_NOT_SPT, at, word3)
         if parts and word3 & (TXD_OM | TXD_HLEN | TXD_TI):
@@ -211,7 +204,7 @@ class TxQueue:
             self.stats[ERROR] += 1
         return at + 1
 
-    def _packet(self, parts: list[Descriptor], at: int) -> list[Sequence[Buffer]]:
+    def _packet(self, parts: list[Fields], at: int) -> list[Sequence[Buffer]]:
         """The frames one packet becomes. Raises `DmaFault` or `BadPacket`; what is malformed becomes none."""
         _, word2, word3 = parts[0]
         mode, hlen, msscof = (word3 & TXD_OM) >> TXD_OM_SHIFT, word3 & TXD_HLEN, word2 >> TXD_MSSCOF_SHIFT
@@ -275,21 +268,11 @@ class TxQueue:
         self.failed = error
         return at
 
-    def _proof(self) -> bool:
-        """With a completion ring too small: whether the driver showed that it has read some."""
-        if self.unread is not None and self.ready(1):
-            self.unread.posted_again(self.next)
-            return self.unread.free() > 0
-        return False
-
     # -- completions --------------------------------------------------------------------------------------------------
 
     def complete(self) -> None:
         """Tell the driver that the packets in `done` were sent: index words first, owner words last."""
         done, words = self.done, self.words
-        if self.unread is not None:
-            for index in done:
-                self.unread.add(index)
         at, left = self.comp_next, 0
         while left < len(done):
             n = min(len(done) - left, self.comp_size - at)

@@ -7,17 +7,9 @@ from typing import Protocol
 
 from pvdev.mem import ADDRESS_END, GuestMemory, MapConflict, Remote
 from pvdev.transport import vfio_user_wire as wire
+from pvdev.transport.vfio_user_rules import Note, Refused
 
 PAGE = 4096
-Note = Callable[[str, str, int], None]  # RuleLog.note
-
-
-class Refused(Exception):  # noqa: N818 - an answer, not a failure
-    """A command is answered with this errno. `fatal`: and the connection ends."""
-
-    def __init__(self, error: int, rule: str = "", place: str = "", value: int = 0, *, fatal: bool = False) -> None:
-        super().__init__(rule)
-        self.error, self.rule, self.place, self.value, self.fatal = error, rule, place, value, fatal
 
 
 @dataclass(frozen=True)

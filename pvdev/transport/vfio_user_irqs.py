@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pvdev.irq import Interrupts, Mode
 from pvdev.transport import vfio_user_wire as wire
-from pvdev.transport.vfio_user_dma import Note, Refused
+from pvdev.transport.vfio_user_rules import Note, Refused
 
 
 class Signals(Protocol):

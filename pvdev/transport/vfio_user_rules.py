@@ -5,6 +5,9 @@ ADVICE marks what is legal or harmless and only noted; VIOLATION is answered wit
 connection goes on; FATAL ends it.
 """
 
+import errno
+from collections.abc import Callable
+
 from pvdev.rules import Rule, RuleBook, Severity
 
 A, V, F = Severity.ADVICE, Severity.VIOLATION, Severity.FATAL
@@ -135,3 +138,24 @@ CLIENT_RULES = tuple(
 )
 
 RULES = RuleBook(SERVER_RULES, CLIENT_RULES)
+
+Note = Callable[[str, str, int], None]  # RuleLog.note
+
+
+class Refused(Exception):
+    """A command is answered with this errno. `fatal`: and the connection ends."""
+
+    def __init__(self, error: int, rule: str = "", place: str = "", value: int = 0, *, fatal: bool = False) -> None:
+        super().__init__(rule)
+        self.error, self.rule, self.place, self.value, self.fatal = error, rule, place, value, fatal
+
+
+def fixed(note: Note, command: str, payload: bytes, size: int) -> None:
+    """Check a request of `size` bytes whose first word is argsz. Raises `Refused`."""
+    if len(payload) < size:
+        raise Refused(errno.EINVAL, "VFU-S-004", command, len(payload))
+    argsz = int.from_bytes(payload[:4], "little")
+    if argsz < size:
+        raise Refused(errno.EINVAL, "VFU-S-040", command, argsz)
+    if len(payload) > size:
+        note("VFU-S-014", command, len(payload))

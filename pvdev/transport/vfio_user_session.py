@@ -10,22 +10,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pvdev.device import Device
-from pvdev.errors import ConfigError, GuestFault
 from pvdev.mem import Buffer, DmaFault, Remote
-from pvdev.pci import CAP_MSI, CAP_MSIX, CONFIG_REGION, Bar
+from pvdev.pci import CAP_MSI, CAP_MSIX
 from pvdev.rules import RuleLog, Severity
 from pvdev.transport import vfio_user_wire as wire
-from pvdev.transport.vfio_user_dma import DmaTable, Mapper, Note, Refused
+from pvdev.transport.vfio_user_dma import DmaTable, Mapper
 from pvdev.transport.vfio_user_irqs import IrqTable, Signals
-from pvdev.transport.vfio_user_rules import RULES
+from pvdev.transport.vfio_user_regions import Regions
+from pvdev.transport.vfio_user_rules import RULES, Refused, fixed
 from pvdev.transport.vfio_user_wire import Command, Message
 
 STRAYS_MAX = 16  # replies nobody asked for, before the connection ends
-PIECE = 4  # bytes; what odd accesses are split into at most
 
-HOW_TO_SHARE = (
-    "start QEMU with -object memory-backend-memfd,id=m,size=<as in -m>,share=on -machine memory-backend=m"
-)
+HOW_TO_SHARE = "start QEMU with -object memory-backend-memfd,id=m,size=<as in -m>,share=on -machine memory-backend=m"
 
 Answer = tuple[bytes, Sequence[int]]  # a whole message and the descriptors that go with it
 
@@ -85,63 +82,6 @@ class Unshared:
         raise DmaFault("MEM-01", "guest memory is not shared", address)
 
 
-def check_device(device: Device) -> None:
-    """Whether VMMs can use what the device says of itself (VFU-S-049). Raises `ConfigError`."""
-
-    def refuse(what: str) -> ConfigError:
-        return ConfigError(f"{device.name} cannot be served: {what}")
-
-    pci = device.pci
-    if pci.config.size not in (256, 4096):
-        raise refuse(f"config space of {pci.config.size} bytes, not 256 or 4096")
-    if not 0 <= pci.identity.pin <= 4:
-        raise refuse(f"interrupt pin {pci.identity.pin}, not 0 to 4")
-    for index, bar in pci.bars.items():
-        if not 0 <= index <= 5:
-            raise refuse(f"a BAR with index {index}, not 0 to 5")
-        if bar.size < (4 if bar.io else 16) or bar.size & bar.size - 1:
-            raise refuse(f"BAR {index} has {bar.size:#x} bytes, not a power of two of at least 16 (4 for ports)")
-        _check_areas(index, bar, refuse)
-    if CAP_MSIX in pci.config.caps:
-        _check_msix(device, refuse)
-
-
-def _check_areas(index: int, bar: Bar, refuse: Callable[[str], ConfigError]) -> None:
-    if bar.shared is None:
-        if bar.areas:
-            raise refuse(f"BAR {index} has mappable areas and no shared memory behind them")
-        return
-    if bar.io:
-        raise refuse(f"BAR {index} is I/O ports: they cannot be mapped")
-    end = 0
-    for at, size in sorted(bar.areas or ((0, bar.size),)):
-        if at % 4096 or size % 4096 or size <= 0 or at + size > bar.size:
-            raise refuse(f"the mappable area {at:#x} + {size:#x} of BAR {index} is not whole pages inside it")
-        if at < end:
-            raise refuse(f"mappable areas of BAR {index} overlap at {at:#x}")
-        end = at + size
-    if end > bar.shared.size:
-        raise refuse(f"the shared memory of BAR {index} has {bar.shared.size:#x} bytes, its areas end at {end:#x}")
-    if 48 + 16 * len(bar.areas) > 4096:
-        raise refuse(f"BAR {index} has {len(bar.areas)} mappable areas")
-
-
-def _check_msix(device: Device, refuse: Callable[[str], ConfigError]) -> None:
-    pci = device.pci
-    at = pci.config.caps[CAP_MSIX]
-    vectors = (pci.config.word(at + 2) & 0x7FF) + 1
-    if vectors != pci.irq.vectors:
-        raise refuse(f"its MSI-X capability has {vectors} vectors, its interrupts {pci.irq.vectors}")
-    for name, field, size in (("table", 4, 16 * vectors), ("pending bits", 8, (vectors + 63) // 64 * 8)):
-        word = pci.config.read(at + field, 4)
-        bar, offset = pci.bars.get(word & 7), word & ~7
-        if bar is None or bar.io or offset + size > bar.size:
-            raise refuse(f"the MSI-X {name} at {offset:#x} of BAR {word & 7} is not inside a memory BAR")
-        areas = bar.areas or (((0, bar.size),) if bar.shared is not None else ())
-        if any(lo < offset + size and offset < lo + length for lo, length in areas):
-            raise refuse(f"the MSI-X {name} at {offset:#x} of BAR {word & 7} is inside a mappable area")
-
-
 class Session:
     """From a client's first message to its last.
 
@@ -159,20 +99,20 @@ class Session:
         self._strays = 0
         self._told: set[str] = set()
         self._pci = device.pci
-        self._sizes = [device.pci.region_size(region) for region in range(wire.NUM_REGIONS)]
         strict = self.options.strict
         self.irqs = IrqTable(device.pci.irq, self._irq_counts(), host, self._note, strict=strict)
+        self.regions = Regions(device.pci, self._note)
         self.dma = DmaTable(device.mem, host, self._note, self._remote)
         self._handlers: dict[int, Callable[[bytes, list[int]], bytes]] = {
             Command.DMA_MAP: self._dma_map,
             Command.DMA_UNMAP: self._dma_unmap,
             Command.DEVICE_GET_INFO: self._get_info,
-            Command.DEVICE_GET_REGION_IO_FDS: self._region_io_fds,
+            Command.DEVICE_GET_REGION_IO_FDS: self.regions.io_fds,
             Command.DEVICE_GET_IRQ_INFO: self._irq_info,
             Command.DEVICE_SET_IRQS: self._set_irqs,
-            Command.REGION_READ: self._region_read,
-            Command.REGION_WRITE: self._region_write,
-            Command.REGION_WRITE_MULTI: self._write_multi,
+            Command.REGION_READ: self.regions.read,
+            Command.REGION_WRITE: self.regions.write,
+            Command.REGION_WRITE_MULTI: self.regions.write_multi,
             Command.DEVICE_RESET: self._reset,
             Command.DEVICE_FEATURE: self._feature,
             Command.MIG_DATA_READ: self._migration_data,
@@ -194,6 +134,7 @@ class Session:
     def handle(self, message: Message) -> Answer | None:
         """Do what `message` asks; its reply, or None when there is none to send."""
         out_fds: list[int] = []
+        refused = False
         try:
             flags = message.flags
             if message.fault or flags or message.error:
@@ -212,6 +153,7 @@ class Session:
                     raise Refused(errno.EINVAL, "VFU-S-011", "command", command)
                 reply = handler(payload, message.fds)
         except Refused as refusal:
+            refused = True
             if refusal.rule:
                 self._note(refusal.rule, refusal.place, refusal.value)
             self.closing |= refusal.fatal
@@ -222,7 +164,8 @@ class Session:
             ), ()
         finally:
             if message.fds:
-                self._note("VFU-S-015", f"command {message.command}", len(message.fds))
+                if not refused:
+                    self._note("VFU-S-015", f"command {message.command}", len(message.fds))
                 for fd in message.fds:
                     self.host.close(fd)
                 message.fds.clear()
@@ -264,7 +207,7 @@ class Session:
         self.irqs.close()
 
     def _remote(self) -> Remote:
-        if self.peer.qemu and not self.twin:  # see design note in `unshared`
+        if self.peer.qemu and not self.twin:  # why: see `unshared`
             return Unshared(self.unshared)
         return self.host.remote()
 
@@ -347,60 +290,18 @@ class Session:
 
     # -- information --------------------------------------------------------------------------------------------------
 
-    def _fixed(self, command: str, payload: bytes, size: int) -> None:
-        """Check a request of `size` bytes whose first word is argsz."""
-        if len(payload) < size:
-            raise Refused(errno.EINVAL, "VFU-S-004", command, len(payload))
-        if int.from_bytes(payload[:4], "little") < size:
-            raise Refused(errno.EINVAL, "VFU-S-040", command, int.from_bytes(payload[:4], "little"))
-        if len(payload) > size:
-            self._note("VFU-S-014", command, len(payload))
-
     def _get_info(self, payload: bytes, fds: list[int]) -> bytes:
-        self._fixed("GET_INFO", payload, wire.DEVICE_INFO.size)
+        fixed(self._note, "GET_INFO", payload, wire.DEVICE_INFO.size)
         return wire.DEVICE_INFO.struct.pack(
             wire.DEVICE_INFO.size, wire.INFO_RESET | wire.INFO_PCI, wire.NUM_REGIONS, wire.NUM_IRQS
         )
 
     def _region_info(self, payload: bytes, out_fds: list[int]) -> bytes:
-        fixed = wire.REGION_INFO.size
-        self._fixed("GET_REGION_INFO", payload, fixed)
-        argsz, _, index, _, _, _ = wire.REGION_INFO.struct.unpack_from(payload)
-        if index >= wire.NUM_REGIONS:
-            raise Refused(errno.EINVAL, "VFU-S-043", "GET_REGION_INFO", index)
-        size = self._sizes[index]
-        if not size:
-            return wire.REGION_INFO.struct.pack(fixed, 0, index, 0, 0, 0)
-        flags = wire.REGION_F_READ | wire.REGION_F_WRITE
-        bar = self._pci.bars.get(index)
-        if index == CONFIG_REGION and self.peer.qemu and not self.options.posted:
-            flags |= wire.REGION_F_MMAP  # without a descriptor: QEMU maps nothing, and stops posting writes
-        if bar is None or bar.shared is None or not self.peer.max_msg_fds:
-            return wire.REGION_INFO.struct.pack(fixed, flags, index, 0, size, 0)
-        flags |= wire.REGION_F_MMAP
-        cap = wire.sparse_cap(bar.areas) if bar.areas else b""
-        needed = fixed + len(cap)
-        if argsz < needed:
-            return wire.REGION_INFO.struct.pack(needed, flags, index, 0, size, 0)
-        out_fds.append(bar.shared.fd)
-        if cap:
-            return wire.REGION_INFO.struct.pack(needed, flags | wire.REGION_F_CAPS, index, fixed, size, 0) + cap
-        return wire.REGION_INFO.struct.pack(needed, flags, index, 0, size, 0)
-
-    def _region_io_fds(self, payload: bytes, fds: list[int]) -> bytes:
-        """No doorbell descriptors: no VMM asks for any, and ours are polled rings."""
-        place = "REGION_IO_FDS"
-        if len(payload) < wire.IO_FDS.size:
-            raise Refused(errno.EINVAL, "VFU-S-004", place, len(payload))
-        argsz, flags, index, count = wire.IO_FDS.struct.unpack_from(payload)
-        if flags or count or not wire.IO_FDS.size <= argsz <= wire.XFER_MAX:
-            raise Refused(errno.EINVAL, "VFU-S-047", place, argsz)
-        if index >= wire.NUM_REGIONS or not self._sizes[index]:
-            raise Refused(errno.EINVAL, "VFU-S-047", place, index)
-        return wire.IO_FDS.struct.pack(wire.IO_FDS.size, 0, index, 0)
+        waits = self.peer.qemu and not self.options.posted
+        return self.regions.info(payload, out_fds, mappable=self.peer.max_msg_fds > 0, waits=waits)
 
     def _irq_info(self, payload: bytes, fds: list[int]) -> bytes:
-        self._fixed("GET_IRQ_INFO", payload, wire.IRQ_INFO.size)
+        fixed(self._note, "GET_IRQ_INFO", payload, wire.IRQ_INFO.size)
         _, flags, index, count = wire.IRQ_INFO.struct.unpack_from(payload)
         if index >= wire.NUM_IRQS:
             raise Refused(errno.EINVAL, "VFU-S-046", "GET_IRQ_INFO", index)
@@ -414,112 +315,6 @@ class Session:
     def _set_irqs(self, payload: bytes, fds: list[int]) -> bytes:
         self.irqs.set(payload, fds)
         return b""
-
-    # -- register access ----------------------------------------------------------------------------------------------
-
-    def _region_read(self, payload: bytes, fds: list[int]) -> bytes:
-        if len(payload) != 16:
-            self._access_size("REGION_READ", payload)
-        offset, region, count = _ACCESS(payload)
-        if region >= wire.NUM_REGIONS or not 0 < count <= wire.XFER_MAX or offset + count > self._sizes[region]:
-            self._refuse_access("REGION_READ", offset, region, count)
-        if count in _WHOLE and not offset % count:
-            try:
-                value = self._pci.read(region, offset, count)
-            except GuestFault:
-                raise Refused(errno.EIO) from None
-            return payload[:16] + (value & (1 << 8 * count) - 1).to_bytes(count, "little")
-        return payload[:16] + self._read_odd(region, offset, count)
-
-    def _region_write(self, payload: bytes, fds: list[int]) -> bytes:
-        if len(payload) < 16:
-            self._access_size("REGION_WRITE", payload)
-        offset, region, count = _ACCESS(payload)
-        if len(payload) != 16 + count:
-            raise Refused(errno.EINVAL, "VFU-S-074", "REGION_WRITE", count)
-        if region >= wire.NUM_REGIONS or not 0 < count <= wire.XFER_MAX or offset + count > self._sizes[region]:
-            self._refuse_access("REGION_WRITE", offset, region, count)
-        self._write(region, offset, payload[16:])
-        return payload[:16]
-
-    def _access_size(self, place: str, payload: bytes) -> None:
-        if len(payload) < 16:
-            raise Refused(errno.EINVAL, "VFU-S-070", place, len(payload))
-        self._note("VFU-S-014", place, len(payload))
-
-    def _refuse_access(self, place: str, offset: int, region: int, count: int) -> None:
-        """Which rule the access breaks; returns only for one of no bytes."""
-        if region >= wire.NUM_REGIONS or not self._sizes[region]:
-            raise Refused(errno.EINVAL, "VFU-S-071", place, region)
-        if count > wire.XFER_MAX:
-            raise Refused(errno.EINVAL, "VFU-S-073", f"{place} region {region}", count)
-        if offset + count > self._sizes[region]:
-            raise Refused(errno.EINVAL, "VFU-S-072", f"{place} region {region}", offset)
-        self._note("VFU-S-075", f"{place} region {region}", offset)
-
-    def _write(self, region: int, offset: int, data: bytes) -> None:
-        count = len(data)
-        try:
-            if count in _WHOLE and not offset % count:
-                self._pci.write(region, offset, count, int.from_bytes(data, "little"))
-            elif count:
-                self._write_odd(region, offset, data)
-        except GuestFault:
-            raise Refused(errno.EIO) from None
-
-    def _mapped(self, region: int, offset: int, count: int) -> memoryview | None:
-        """The shared memory behind a block access to a mappable area."""
-        bar = self._pci.bars.get(region)
-        if bar is None or bar.shared is None or count <= 8:
-            return None
-        for at, size in bar.areas or ((0, bar.size),):
-            if at <= offset and offset + count <= at + size:
-                return bar.shared.view[offset : offset + count]
-        return None
-
-    def _read_odd(self, region: int, offset: int, count: int) -> bytes:
-        if not count:
-            return b""
-        if region == CONFIG_REGION:  # VMMs read the whole of it
-            return self._pci.read(region, offset, count).to_bytes(count, "little")
-        shared = self._mapped(region, offset, count)
-        if shared is not None:
-            return bytes(shared)
-        self._note("VFU-S-076", f"read of {count} bytes in region {region}", offset)
-        out = bytearray()
-        try:
-            for at, size in split(offset, count):
-                out += (self._pci.read(region, at, size) & (1 << 8 * size) - 1).to_bytes(size, "little")
-        except GuestFault:
-            raise Refused(errno.EIO) from None
-        return bytes(out)
-
-    def _write_odd(self, region: int, offset: int, data: bytes) -> None:
-        shared = self._mapped(region, offset, len(data))
-        if shared is not None:
-            shared[:] = data
-            return
-        self._note("VFU-S-076", f"write of {len(data)} bytes in region {region}", offset)
-        for at, size in split(offset, len(data)):
-            part = data[at - offset : at - offset + size]
-            self._pci.write(region, at, size, int.from_bytes(part, "little"))
-
-    def _write_multi(self, payload: bytes, fds: list[int]) -> bytes:
-        place, entry = "REGION_WRITE_MULTI", wire.WRITE_MULTI_ENTRY
-        if len(payload) < wire.WRITE_MULTI.size:
-            raise Refused(errno.EINVAL, "VFU-S-004", place, len(payload))
-        (count,) = wire.WRITE_MULTI.struct.unpack_from(payload)
-        if len(payload) != wire.WRITE_MULTI.size + entry.size * count:
-            raise Refused(errno.EINVAL, "VFU-S-079", place, count)
-        writes = list(entry.struct.iter_unpack(payload[wire.WRITE_MULTI.size :]))
-        for offset, region, size, _ in writes:
-            if not 0 < size <= 8:
-                raise Refused(errno.EINVAL, "VFU-S-079", f"{place} entry", size)
-            if region >= wire.NUM_REGIONS or offset + size > self._sizes[region]:
-                self._refuse_access(place, offset, region, size)
-        for offset, region, size, data in writes:
-            self._write(region, offset, data[:size])
-        return wire.WRITE_MULTI.struct.pack(count)
 
     # -- DMA, reset, the rest -----------------------------------------------------------------------------------------
 
@@ -555,22 +350,3 @@ class Session:
 
     def _migration_data(self, payload: bytes, fds: list[int]) -> bytes:
         raise Refused(errno.EINVAL, "VFU-S-109", "migration data", len(payload))
-
-
-_WHOLE = frozenset((1, 2, 4, 8))
-_ACCESS = wire.REGION_ACCESS.struct.unpack_from
-
-
-def split(offset: int, count: int) -> list[tuple[int, int]]:
-    """[offset, offset + count) as accesses of 1, 2 and 4 bytes at multiples of their size: (offset, size)."""
-    out, end = [], offset + count
-    while offset < end:
-        size = PIECE
-        while offset % size or offset + size > end:
-            size >>= 1
-        out.append((offset, size))
-        offset += size
-    return out
-
-
-__all__ = ["Answer", "Host", "Note", "Options", "Peer", "Session", "Unshared", "check_device", "split"]

@@ -89,9 +89,7 @@ CAP_HEADER = Layout("CapHeader", 8, (("id", "H"), ("version", "H"), ("next", "I"
 SPARSE_MMAP = Layout("SparseMmap", 8, (("nr_areas", "I"), ("", "I")), ref="vfio_region_info_cap_sparse_mmap")
 MMAP_AREA = Layout("MmapArea", 16, (("offset", "Q"), ("size", "Q")), ref="vfio_region_sparse_mmap_area")
 IO_FDS = Layout("RegionIoFds", 16, (("argsz", "I"), ("flags", "I"), ("index", "I"), ("count", "I")))
-IRQ_INFO = Layout(
-    "IrqInfo", 16, (("argsz", "I"), ("flags", "I"), ("index", "I"), ("count", "I")), ref="vfio_irq_info"
-)
+IRQ_INFO = Layout("IrqInfo", 16, (("argsz", "I"), ("flags", "I"), ("index", "I"), ("count", "I")), ref="vfio_irq_info")
 SET_IRQS = Layout(
     "SetIrqs",
     20,
@@ -100,9 +98,7 @@ SET_IRQS = Layout(
 )
 REGION_ACCESS = Layout("RegionAccess", 16, (("offset", "Q"), ("region", "I"), ("count", "I")))
 WRITE_MULTI = Layout("WriteMulti", 8, (("wr_cnt", "Q"),))
-WRITE_MULTI_ENTRY = Layout(
-    "WriteMultiEntry", 24, (("offset", "Q"), ("region", "I"), ("count", "I"), ("data", "8s"))
-)
+WRITE_MULTI_ENTRY = Layout("WriteMultiEntry", 24, (("offset", "Q"), ("region", "I"), ("count", "I"), ("data", "8s")))
 DMA_ACCESS = Layout("DmaAccess", 16, (("address", "Q"), ("count", "Q")))
 FEATURE = Layout("DeviceFeature", 8, (("argsz", "I"), ("flags", "I")), ref="vfio_device_feature")
 MIG_DATA = Layout("MigData", 8, (("argsz", "I"), ("size", "I")))
@@ -229,9 +225,9 @@ class MessageReader:
         """The messages that `data` completes."""
         buf = self._buf
         if not buf and not self._skip and not self.broken and len(data) >= HEADER_SIZE:
-            head = _unpack_header(data)
-            if head[2] == len(data) <= self.limit:  # the usual case: one message, whole
-                message = Message(*head, data[HEADER_SIZE:])
+            msg_id, command, size, flags, error = _unpack_header(data)
+            if size == len(data) <= self.limit:  # the usual case: one message, whole
+                message = Message(msg_id, command, size, flags, error, data[HEADER_SIZE:])
                 message.fds += self._fds
                 message.fds += fds
                 self._fds = []
@@ -255,15 +251,16 @@ class MessageReader:
             at, self._skip = at + step, self._skip - step
             if end - at < HEADER_SIZE:
                 break
-            head = _unpack_header(buf, at)
-            size = head[2]
+            msg_id, command, size, flags, error = _unpack_header(buf, at)
             if HEADER_SIZE <= size <= self.limit:
                 if end - at < size:
                     break
-                message = Message(*head, bytes(memoryview(buf)[at + HEADER_SIZE : at + size]))
+                payload = bytes(memoryview(buf)[at + HEADER_SIZE : at + size])
+                message = Message(msg_id, command, size, flags, error, payload)
                 at += size
             else:
-                message = Message(*head, fault="VFU-S-003" if size < HEADER_SIZE else "VFU-S-005")
+                fault = "VFU-S-003" if size < HEADER_SIZE else "VFU-S-005"
+                message = Message(msg_id, command, size, flags, error, fault=fault)
                 at += HEADER_SIZE
                 self.broken = size < HEADER_SIZE or size > self.drain
                 self._skip = 0 if self.broken else size - HEADER_SIZE

@@ -1,4 +1,4 @@
-"""Rings that refill themselves for a benchmark: the driver copies a prepared image, so that the device is what is timed."""
+"""Rings that refill themselves for a benchmark: the driver copies a prepared image, so only the device is timed."""
 
 import struct
 import time

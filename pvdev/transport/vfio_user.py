@@ -1,0 +1,17 @@
+"""vfio-user, both ends: `Server` lends device models to VMMs, `VfioUserPort` drives any vfio-user server."""
+
+from pvdev.transport.vfio_user_client import CallFailed, CallTimeout, Client
+from pvdev.transport.vfio_user_port import VfioUserPort
+from pvdev.transport.vfio_user_rules import RULES
+from pvdev.transport.vfio_user_server import Endpoint, HasFileno, Server
+
+__all__ = [
+    "RULES",
+    "CallFailed",
+    "CallTimeout",
+    "Client",
+    "Endpoint",
+    "HasFileno",
+    "Server",
+    "VfioUserPort",
+]
