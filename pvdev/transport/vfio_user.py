@@ -3,15 +3,17 @@
 from pvdev.transport.vfio_user_client import CallFailed, CallTimeout, Client
 from pvdev.transport.vfio_user_port import VfioUserPort
 from pvdev.transport.vfio_user_rules import RULES
-from pvdev.transport.vfio_user_server import Endpoint, HasFileno, Server
+from pvdev.transport.vfio_user_server import RUNG, Endpoint, HasFileno, Polling, Server
 
 __all__ = [
     "RULES",
+    "RUNG",
     "CallFailed",
     "CallTimeout",
     "Client",
     "Endpoint",
     "HasFileno",
+    "Polling",
     "Server",
     "VfioUserPort",
 ]

@@ -1,7 +1,9 @@
 """The vfio-user server: several devices, each on its own socket, in one thread and one poll loop.
 
 A device that has work is serviced over and over (it may then tell its driver not to ring), with a look at the sockets
-between two rounds; after `spin_ns` without work it arms its bell, looks again, and the loop sleeps.
+between two rounds. How long the loop waits between them follows what it finds (`Polling`): a lone frame is answered at
+once, a flood is taken in batches, so that the rings' cache lines and the processors stay with the driver meanwhile. A
+device without work for a while arms its bell, looks again, and the loop sleeps.
 """
 
 import contextlib
@@ -13,6 +15,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -26,12 +29,31 @@ from pvdev.transport.vfio_user_rules import RULES
 from pvdev.transport.vfio_user_session import Options, Session
 
 BUDGET = 256
-SPIN_NS = 200_000
 DMA_TIMEOUT_S = 2.0
 PATH_MAX = 107  # bytes in sockaddr_un
 FINE_NS = 20_000_000  # shorter waits use select (µs); epoll's timeout counts in ms
 
+ASLEEP = -1
+
 _clock = time.monotonic_ns
+
+
+@dataclass(frozen=True)
+class Polling:
+    """How a device's rings are polled, all in ns. Zero `linger_ns`: not at all, the driver rings for everything.
+
+    For `spin_ns` after work without a wait; after `hot` rounds of work in a row with waits of `nap_ns`, for more to
+    come together; then, until `linger_ns` after the last work, with waits of `doze_ns`.
+    """
+
+    spin_ns: int = 200_000
+    nap_ns: int = 50_000
+    doze_ns: int = 100_000
+    linger_ns: int = 30_000_000
+    hot: int = 6
+
+
+RUNG = Polling(linger_ns=0)
 
 
 class HasFileno(Protocol):
@@ -86,14 +108,14 @@ class Endpoint:
         self.link: Link | None = None
         self.connections = 0  # clients that negotiated, so far
         self.woken = False  # a watched descriptor is readable
-        self._spinning, self._spin_until = False, 0
+        self._polling, self._last_work, self._hot = False, 0, 0
         self._sock = listen(path)
         facts = os.stat(path)  # noqa: PTH116
         self._file = (facts.st_dev, facts.st_ino)
         server._register(self._sock.fileno(), self._accept)
         self._chained = device.rules.listener
         device.rules.listener = self._violation
-        device.polled = server.spin_ns > 0
+        device.polled = server.polling.linger_ns > 0
 
     # -- clients --------------------------------------------------------------------------------------------------
 
@@ -163,25 +185,35 @@ class Endpoint:
 
     # -- the device -----------------------------------------------------------------------------------------------
 
-    def turn(self, now: int) -> bool:
-        """One round of service, if there is cause. True: come back without waiting."""
-        device = self.device
-        if not self._spinning:
+    def turn(self, now: int) -> int:
+        """One round of service, if there is cause. Returns how long it may be until the next (ns), or ASLEEP."""
+        device, polling = self.device, self.server.polling
+        wait = 0
+        if not self._polling:
             if device.kicked or self.woken:
-                self._spin_until = now + self.server.spin_ns
+                self._last_work = now
             else:
                 due = device.deadline()
                 if due is None or due > now:
-                    return False
-                self._spin_until = now
-            self.woken, self._spinning = False, True
+                    return ASLEEP
+                self._last_work = now - polling.linger_ns  # a look at this moment, no more
+            self._polling = True
+        self.woken = False
         if device.service(self.server.budget, now):
-            self._spin_until = _clock() + self.server.spin_ns
-        elif now >= self._spin_until:
-            if device.rest():
-                self._spin_until = now + self.server.spin_ns
-            else:
-                self._spinning = False
+            self._last_work = _clock()
+            self._hot += 1
+            if self._hot > polling.hot:
+                wait = polling.nap_ns
+        else:
+            idle = now - self._last_work
+            if idle >= polling.linger_ns:
+                self._polling = device.rest()
+                self._last_work = now
+                wait = 0 if self._polling else ASLEEP
+            elif idle >= polling.spin_ns:
+                self._hot, wait = 0, polling.doze_ns
+            elif self._hot > polling.hot:
+                wait = polling.nap_ns
         link = self.link
         if link is None:
             device.pci.irq.take()
@@ -191,7 +223,7 @@ class Endpoint:
                 link.process()
             if not link.alive:
                 self._close_link()
-        return self._spinning
+        return wait
 
     def due(self) -> int | None:
         """When the device or a held back reply wants a turn (ns)."""
@@ -215,8 +247,8 @@ class Server:
     """Serves devices to vfio-user clients.
 
     `posted`: QEMU may post register writes (default: each is done when its reply is sent). `strict`: the first broken
-    protocol rule ends the connection. `spin_ns`: how long a device without work is still polled. `dma_timeout_s`: how
-    long a DMA message to a client may take. `on_event` hears one line per thing a user may want to know.
+    protocol rule ends the connection. `dma_timeout_s`: how long a DMA message to a client may take. `on_event` hears
+    one line per thing a user may want to know.
     """
 
     def __init__(
@@ -226,16 +258,21 @@ class Server:
         strict: bool = False,
         on_event: Callable[[str], None] = _ignore,
         budget: int = BUDGET,
-        spin_ns: int = SPIN_NS,
+        polling: Polling = Polling(),
         dma_timeout_s: float = DMA_TIMEOUT_S,
         faults: FaultPlan | None = None,
     ) -> None:
         self.options = Options(posted=posted, strict=strict)
-        self.event, self.budget, self.spin_ns, self.dma_timeout_s = on_event, budget, spin_ns, dma_timeout_s
+        self.event, self.budget, self.polling, self.dma_timeout_s = on_event, budget, polling, dma_timeout_s
         self.faults = faults
         self.endpoints: list[Endpoint] = []
-        self._epoll = select.epoll()
+        self._epoll = select.epoll()  # sockets of listeners and clients
+        self._wakers = select.epoll()  # what devices watch; not looked at while they are polled anyhow
+        self._both = select.poll()
+        for epoll in (self._epoll, self._wakers):
+            self._both.register(epoll.fileno(), select.POLLIN)
         self._handlers: dict[int, Callable[[int], None]] = {}
+        self._wake: dict[int, Endpoint] = {}
         self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stop_lock = threading.RLock()  # a signal handler may stop a server that is being closed
         self._stopping = False
@@ -250,12 +287,10 @@ class Server:
         endpoint = Endpoint(self, device, os.fspath(path), RuleLog(RULES))
         self.endpoints.append(endpoint)
 
-        def wake(events: int) -> None:
-            endpoint.woken = True
-
         for source in watch:
             with contextlib.suppress(PermissionError):  # a plain file: always readable, nothing to wait for
-                self._register(source.fileno(), wake, select.EPOLLIN | select.EPOLLET)
+                self._wakers.register(source.fileno(), select.EPOLLIN | select.EPOLLET)
+                self._wake[source.fileno()] = endpoint
         return endpoint
 
     # -- the loop -------------------------------------------------------------------------------------------------
@@ -269,31 +304,41 @@ class Server:
 
     def _loop(self) -> None:
         poll, handlers, endpoints = self._epoll.poll, self._handlers, self.endpoints
-        busy = False
+        wait = ASLEEP
         while not self._stopping:
-            for fd, events in poll(0) if busy else self._sleep():
+            if wait:
+                self._wait(wait)
+            for fd, events in poll(0):
                 handler = handlers.get(fd)
                 if handler is not None:  # closed by an earlier event of this batch
                     handler(events)
             now = _clock()
-            busy = False
+            wait = ASLEEP
             for endpoint in endpoints:
-                if endpoint.turn(now):
-                    busy = True
+                until = endpoint.turn(now)
+                if until >= 0 and (until < wait or wait == ASLEEP):
+                    wait = until
                 if endpoint.link is not None and endpoint.link._late:
                     endpoint.link.send_late(now)
 
-    def _sleep(self) -> list[tuple[int, int]]:
-        dues = [due for endpoint in self.endpoints if (due := endpoint.due()) is not None]
-        if not dues:
-            return self._epoll.poll()
-        left = min(dues) - _clock()
-        if left <= 0:
-            return self._epoll.poll(0)
-        if left > FINE_NS or self._epoll.fileno() >= 1024:  # select knows 1024 descriptors
-            return self._epoll.poll(left / 1e9)
-        select.select((self._epoll,), (), (), left / 1e9)
-        return self._epoll.poll(0)
+    def _wait(self, at_most: int) -> None:
+        """Wait for a client, or `at_most` ns; also for what devices watch, unless one is in the middle of a flood."""
+        flooded = at_most == self.polling.nap_ns
+        left = at_most
+        if not flooded:
+            dues = [due for endpoint in self.endpoints if (due := endpoint.due()) is not None]
+            if dues:
+                soonest = max(min(dues) - _clock(), 0)
+                left = soonest if left == ASLEEP else min(left, soonest)
+        if left == ASLEEP:
+            self._both.poll()
+        elif left > FINE_NS or self._wakers.fileno() >= 1024:  # select knows 1024 descriptors
+            self._both.poll(left / 1e6)
+        else:
+            select.select((self._epoll,) if flooded else (self._epoll, self._wakers), (), (), left / 1e9)
+        for fd, _ in self._wakers.poll(0):
+            if fd in self._wake:
+                self._wake[fd].woken = True
 
     def stop(self) -> None:
         """End `run`, from any thread or signal handler. Once closed: nothing."""
@@ -316,6 +361,7 @@ class Server:
                 fd, self._stop_fd = self._stop_fd, -1
                 os.close(fd)
                 self._epoll.close()
+            self._wakers.close()
 
     @contextlib.contextmanager
     def background(self, timeout_s: float = 10.0) -> Iterator["Server"]:

@@ -12,7 +12,7 @@ from typing import Any
 from pvdev.device import Port
 from pvdev.mem import Region
 from pvdev.transport.inproc import BUDGET, LocalPort
-from pvdev.transport.vfio_user import Server, VfioUserPort
+from pvdev.transport.vfio_user import RUNG, Polling, Server, VfioUserPort
 from vmxnet3 import wire
 from vmxnet3.backend import Queue
 from vmxnet3.device import Vmxnet3
@@ -232,7 +232,7 @@ def build(transport: str, net: Queue, **options: Any) -> Iterator[Rig]:
 @contextmanager
 def _connect(transport: str, net: Queue, options: dict[str, Any]) -> Iterator[tuple[Vmxnet3, Port]]:
     if transport == "vfio-user":
-        with served(net, spin_ns=0, **options) as both:
+        with served(net, polling=RUNG, **options) as both:
             yield both
     else:
         device = Vmxnet3(net, **options)
@@ -242,11 +242,13 @@ def _connect(transport: str, net: Queue, options: dict[str, Any]) -> Iterator[tu
 
 
 @contextmanager
-def served(net: Queue, *, spin_ns: int, share: bool = True, **options: Any) -> Iterator[tuple[Served, VfioUserPort]]:
+def served(
+    net: Queue, *, polling: Polling, share: bool = True, **options: Any
+) -> Iterator[tuple[Served, VfioUserPort]]:
     """A device behind a vfio-user server in a thread, and a client's port to it."""
     device = Served(net, **options)
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(spin_ns=spin_ns)
+        server = Server(polling=polling)
         path = Path(folder) / "nic"
         server.add(device, path, watch=[device])
         with server.background():

@@ -8,7 +8,7 @@ import pytest
 
 from pvdev.device import Port
 from pvdev.transport.inproc import LocalPort
-from pvdev.transport.vfio_user import Server, VfioUserPort
+from pvdev.transport.vfio_user import RUNG, Polling, Server, VfioUserPort
 from tests.pair.vfio_user_rig import (
     AFTER,
     BELL,
@@ -38,10 +38,10 @@ def local(device: ScratchDevice, stack: ExitStack, folder: Path) -> Port:
 
 
 def over_socket(
-    *, share: bool = True, posted: bool = False, twin: bool = False, spin_ns: int = 200_000, xfer: int = 1 << 20
+    *, share: bool = True, posted: bool = False, twin: bool = False, polling: Polling = Polling(), xfer: int = 1 << 20
 ) -> Connect:
     def connect(device: ScratchDevice, stack: ExitStack, folder: Path) -> Port:
-        server = Server(spin_ns=spin_ns)
+        server = Server(polling=polling)
         path = folder / "s"
         server.add(device, path)
         stack.enter_context(server.background())
@@ -55,7 +55,7 @@ WAYS = {
     "local": local,
     "vfio-user": over_socket(),
     "vfio-user posted": over_socket(posted=True),
-    "vfio-user no spin": over_socket(spin_ns=0),
+    "vfio-user rung": over_socket(polling=RUNG),
     "vfio-user messages": over_socket(share=False),
     "vfio-user small messages": over_socket(share=False, xfer=100),
     "vfio-user twin": over_socket(share=False, twin=True),

@@ -21,7 +21,7 @@ from pvdev.faults import Fault, FaultPlan
 from pvdev.mem import SharedBlock
 from pvdev.transport import vfio_user_link
 from pvdev.transport import vfio_user_wire as wire
-from pvdev.transport.vfio_user import CallFailed, CallTimeout, Client, Endpoint, Server, VfioUserPort
+from pvdev.transport.vfio_user import RUNG, CallFailed, CallTimeout, Client, Endpoint, Polling, Server, VfioUserPort
 from pvdev.transport.vfio_user_client import QEMU_CAPABILITIES
 from pvdev.transport.vfio_user_link import Truncated, receive
 from pvdev.transport.vfio_user_wire import Command, Message, MessageReader
@@ -730,7 +730,7 @@ def test_a_device_that_has_nothing_to_do_rests(make_stage: MakeStage) -> None:
             rested.put(True)
             return False
 
-    stage = make_stage(devices=0, start=False, spin_ns=1000)
+    stage = make_stage(devices=0, start=False, polling=Polling(spin_ns=1000, linger_ns=1000))
     stage.add(Tired())
     stage.start()
     client = stage.client()
@@ -748,7 +748,7 @@ def test_a_device_that_finds_work_when_it_rests_goes_on(make_stage: MakeStage) -
             rested.put(self.rests)
             return self.rests < 3
 
-    stage = make_stage(devices=0, start=False, spin_ns=0)
+    stage = make_stage(devices=0, start=False, polling=RUNG)
     stage.add(Restless())
     stage.start()
     write(stage.client(), BELL, 1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pvdev.transport.vfio_user import RUNG, Polling
 from tests.pair.rig import MAC, PEER, MakeRig, Rig, frame, served
 from vmxnet3.backend import Loopback, Queue
 from vmxnet3.driver import Driver
@@ -97,12 +98,12 @@ def test_no_rule_is_broken_by_ordinary_traffic(rig: Rig) -> None:
     assert rig.broken() == set()
 
 
-@pytest.mark.parametrize("spin_ns", [0, 200_000])
+@pytest.mark.parametrize("polling", [RUNG, Polling()], ids=["rung", "polled"])
 @pytest.mark.parametrize("share", [True, False], ids=["mapped", "messages"])
-def test_polled_and_by_message(spin_ns: int, share: bool) -> None:
+def test_polled_and_by_message(polling: Polling, share: bool) -> None:
     net = Queue()
     frames = crowd(200, 1514, seed=5)
-    with served(net, spin_ns=spin_ns, share=share, mac=MAC) as (device, port):
+    with served(net, polling=polling, share=share, mac=MAC) as (device, port):
         driver = Driver(port).bring_up()
         got: list[bytes] = []
         net.inbound.extend(frames)

@@ -1,4 +1,4 @@
-"""The VMXNET3 reference driver, a second witness: it shares names and numbers (`wire`) with the model and nothing else."""
+"""The VMXNET3 reference driver, a second witness: it shares names and numbers (`wire`) with the model, nothing else."""
 
 from vmxnet3.driver.common import DeviceBroke, RingFull
 from vmxnet3.driver.driver import Driver, Link
