@@ -37,8 +37,11 @@ def local(device: ScratchDevice, stack: ExitStack, folder: Path) -> Port:
     return LocalPort(device, memory=1 << 20)
 
 
+POLLED = Polling()
+
+
 def over_socket(
-    *, share: bool = True, posted: bool = False, twin: bool = False, polling: Polling = Polling(), xfer: int = 1 << 20
+    *, share: bool = True, posted: bool = False, twin: bool = False, polling: Polling = POLLED, xfer: int = 1 << 20
 ) -> Connect:
     def connect(device: ScratchDevice, stack: ExitStack, folder: Path) -> Port:
         server = Server(polling=polling)
