@@ -114,7 +114,7 @@ class CaptureReader:
             where = f"record {number + 1} at offset {self._source.base + self._source.pos}"
             self.cut = f"{self.name}: {where} {broken}; the {self.frames} frames before it are whole"
             if not self.partial:
-                raise ConfigError(f"{self.cut}: allow a partial capture, or keep them with editcap") from None
+                raise ConfigError(f"{self.cut}: play just those with --partial (pcap port: partial=yes)") from None
 
     def _ethernet(self, interface: Interface) -> None:
         kind = interface.link_type

@@ -115,6 +115,7 @@ class Options:
     out: str | None = None
     transmit: bool = False
     mtu: int = MAX_MTU
+    partial: bool = False
 
 
 @dataclass
@@ -165,7 +166,7 @@ class Replay:
             if options.capture != "-":
                 owns.enter_context(file)
             counted = Counted(file)
-            reader = CaptureReader(counted, name=options.capture)
+            reader = CaptureReader(counted, name=options.capture, partial=options.partial)
             if options.out is not None:
                 self._open_out(options.out, owns)
             batches = self._stamped(reader.batches(BATCH))
@@ -305,10 +306,19 @@ class _Wire(Null):
 @click.option("--out", type=click.Path(), help="write what the driver received as pcapng, ns stamps")
 @click.option("--tx", "transmit", is_flag=True, help="send the capture through the transmit ring instead")
 @click.option("--mtu", type=click.IntRange(MIN_MTU, MAX_MTU), default=MAX_MTU, show_default=True, help="of the driver")
+@click.option("--partial", is_flag=True, help="play what is whole of a capture that is cut short or damaged")
 @click.option("--strict", is_flag=True, help="a broken rule fails the run")
 @click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
 def replay(
-    capture: str, via: str, pace: str, out: str | None, transmit: bool, mtu: int, strict: bool, as_json: bool
+    capture: str,
+    via: str,
+    pace: str,
+    out: str | None,
+    transmit: bool,
+    mtu: int,
+    partial: bool,
+    strict: bool,
+    as_json: bool,
 ) -> int:
     """Play CAPTURE (pcap or pcapng; "-": standard input) through a VMXNET3's receive ring into a driver.
 
@@ -316,7 +326,7 @@ def replay(
     """
     if out is not None and Path(out).exists() and capture != "-" and Path(out).samefile(capture):
         raise ConfigError(f"--out {out} is the capture itself; give another file")
-    options = Options(capture, via, Pace.parse(pace), out, transmit, mtu)
+    options = Options(capture, via, Pace.parse(pace), out, transmit, mtu, partial)
     report = Replay(options).run(lambda label, total: ui.progress(label, total, quiet=as_json))
     if as_json:
         ui.print_json(report.facts())

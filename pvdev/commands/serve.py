@@ -19,7 +19,7 @@ def serve(kind: kinds.Kind, values: dict[str, Any], socket: str, *, posted: bool
 
     built = kind.build(values)
     with built.owns:
-        server = Server(posted=posted, strict=strict, on_event=lambda line: print(line, file=sys.stderr, flush=True))
+        server = Server(posted=posted, on_event=lambda line: print(line, file=sys.stderr, flush=True))
 
         def stop(signum: int, frame: FrameType | None) -> None:
             server.stop()
@@ -27,17 +27,21 @@ def serve(kind: kinds.Kind, values: dict[str, Any], socket: str, *, posted: bool
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, stop)
         try:
-            server.add(built.device, socket, watch=built.watch)
+            endpoint = server.add(built.device, socket, watch=built.watch)
             if not as_json:
                 _say_how(built.device.name, socket)
             server.run()
         finally:
             server.close()
-    rules = built.device.rules
+    rules, protocol = built.device.rules, endpoint.log
     if as_json:
-        ui.print_json({"device": built.device.name, "violations": ui.violations_json(rules), "fault": built.faults()})
+        facts = {"violations": ui.violations_json(rules), "client_violations": ui.violations_json(protocol)}
+        ui.print_json({"device": built.device.name, **facts, "fault": built.faults()})
     else:
         ui.violations(rules)
+        if protocol:
+            print("by the vfio-user client, ", end="")
+            ui.violations(protocol)
     if fault := built.faults():
         print(fault, file=sys.stderr)
     return 1 if strict and rules else 0

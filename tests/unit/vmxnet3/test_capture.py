@@ -152,7 +152,7 @@ def test_cut_inside_any_record_gives_the_frames_before_it_then_one_line(
                 got += batch
         except ConfigError as caught:
             error = str(caught)
-        where = f"offset {ends[good]} is cut short; the {good} frames before it are whole: allow a partial capture"
+        where = f"offset {ends[good]} is cut short; the {good} frames before it are whole: play just those"
         assert got == frames[:good]
         assert (where in error) == (stop not in ends), stop
         assert frames_of(data[:stop], partial=True) == got
