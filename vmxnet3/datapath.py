@@ -173,12 +173,12 @@ class Datapath:
             self._relooks = self._relooks[1:]
         return worked
 
-    def deadline(self) -> int | None:
-        """When there is something to do although nobody rings (ns)."""
+    def deadline(self, *, link_up: bool) -> int | None:
+        """When there is something to do although nobody rings (ns). Without a link nothing is received."""
         due = [moderator.deadline() for moderator in self._moderators]
-        if self._retry_step:
+        if self._retry_step and (link_up or self._backlog):
             due.append(self._retry_ns)
-        elif self._filter.open:
+        elif link_up and self._filter.open:
             due.append(self._backend.deadline())
         due += self._relooks[:1]
         return min((ns for ns in due if ns is not None), default=None)

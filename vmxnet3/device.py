@@ -234,6 +234,7 @@ class Vmxnet3:
             self._lose(fault.rule, fault)
 
     def _command_changed(self, command: int) -> None:
+        self.kicked = self.kicked or self._path is not None  # with bus mastering back, there may be work
         if self.state is State.ACTIVE and not command & CMD_MASTER:
             self.rules.note("VMX-D-065", "PCI command", command)
 
@@ -577,7 +578,8 @@ class Vmxnet3:
         return False
 
     def deadline(self) -> int | None:
-        return self._path.deadline() if self._path is not None else None
+        path = self._path
+        return path.deadline(link_up=self.link_up) if path is not None and self.pci.bus_master else None
 
 
 def _nothing(path: Datapath) -> None:
