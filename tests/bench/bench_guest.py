@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -27,6 +27,8 @@ from guest.vm import Device, Vm, vfio_user
 
 GUEST_MAC, HOST_MAC, HOST_IP = "02:00:00:00:00:01", "02:00:00:00:00:fe", "192.0.2.1"
 ROUNDS, SECONDS = 3, 4
+
+Make = Callable[..., AbstractContextManager[tuple[Device, list[str]]]]
 
 
 @contextmanager
@@ -59,22 +61,22 @@ def qemus(folder: Path, *, wired: bool) -> Iterator[tuple[Device, list[str]]]:
     yield f"vmxnet3,netdev=n,mac={GUEST_MAC}", ["-netdev", net if wired else "hubport,id=n,hubid=0"]
 
 
-def transmit(kit: Kit, make: Callable[..., object], size: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as name, make(Path(name), wired=False) as (device, extra):  # type: ignore[attr-defined]
+def transmit(kit: Kit, make: Make, size: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as name, make(Path(name), wired=False) as (device, extra):
         params = {"size": size, "seconds": SECONDS}
         report = Vm(kit, ["nic_pktgen"], devices=[device], extra=extra, params=params, deadline_s=90).run().check()
     return {f"transmit {size} bytes, frames/s": report.values[f"tx_pps_{size}"]}
 
 
-def receive(kit: Kit, make: Callable[..., object]) -> dict[str, float]:
+def receive(kit: Kit, make: Make) -> dict[str, float]:
     with (
         tempfile.TemporaryDirectory() as name,
         DgramPeer(Path(name) / "host", Path(name) / "nic.net") as peer,
-        make(Path(name), wired=True) as (device, extra),  # type: ignore[attr-defined]
+        make(Path(name), wired=True) as (device, extra),
     ):
         frame = (mac(GUEST_MAC) + mac(HOST_MAC) + b"\x88\xb5").ljust(60, b"Z")
         flood: list[subprocess.Popen[str]] = []
-        event = {
+        event: dict[str, Callable[[], None]] = {
             "flood-start": lambda: flood.append(start_flood(peer.remote, frame, SECONDS + 30)),
             "flood-stop": lambda: flood[0].terminate(),
         }
@@ -96,14 +98,14 @@ def receive(kit: Kit, make: Callable[..., object]) -> dict[str, float]:
     return {"receive 60 bytes, frames/s": report.values["rx_pps"]}
 
 
-def ping(kit: Kit, make: Callable[..., object]) -> dict[str, float]:
+def ping(kit: Kit, make: Make) -> dict[str, float]:
     with (
         tempfile.TemporaryDirectory() as name,
         DgramPeer(Path(name) / "host", Path(name) / "nic.net") as peer,
-        make(Path(name), wired=True) as (device, extra),  # type: ignore[attr-defined]
+        make(Path(name), wired=True) as (device, extra),
     ):
         answerer = threading.Thread(target=peer.answer_pings, args=(HOST_IP, mac(HOST_MAC), 60.0), daemon=True)
-        event = {"ping-start": answerer.start, "ping-stop": lambda: None}
+        event: dict[str, Callable[[], None]] = {"ping-start": answerer.start, "ping-stop": lambda: None}
         vm = Vm(
             kit, ["nic_ping_latency"], devices=[device], extra=extra, deadline_s=90, on_event=lambda what: event[what]()
         )
@@ -112,7 +114,7 @@ def ping(kit: Kit, make: Callable[..., object]) -> dict[str, float]:
     return {"ping round trip, us": report.values["ping_us"], "first after idle, us": report.values["ping_idle_us"]}
 
 
-WORK: dict[str, Callable[[Kit, Callable[..., object]], dict[str, float]]] = {
+WORK: dict[str, Callable[[Kit, Make], dict[str, float]]] = {
     "transmit-60": lambda kit, make: transmit(kit, make, 60),
     "transmit-1500": lambda kit, make: transmit(kit, make, 1500),
     "receive": receive,

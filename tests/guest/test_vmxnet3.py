@@ -98,7 +98,10 @@ def test_frames_each_way_through_capture_files(guest_kit: Kit, host: Host, tmp_p
     host.add(f"pcap:{tmp_path / 'in.pcapng'},out={tmp_path / 'out.pcapng'},pace=max,delay=2000")
 
     report = host.boot(
-        guest_kit, "nic_frames_in", params={"count": COUNT, "seed": 8}, files=_script("nic_frames_in", RECEIVE_FIRST)
+        guest_kit,
+        "nic_frames_in",
+        params={"count": COUNT, "sizes": ",".join(map(str, SIZES)), "seed": 8},
+        files=_script("nic_frames_in", RECEIVE_FIRST),
     ).check()
 
     assert report.facts["rx_digest"] == digest(inward)
@@ -119,9 +122,9 @@ receive() {
 	return $status
 }
 check receive receive
-check transmit frames send eth0 "$pv_count" %s 7 ff:ff:ff:ff:ff:ff 60
+check transmit frames send eth0 "$pv_count" "$pv_sizes" 7 ff:ff:ff:ff:ff:ff 60
 check dmesg no_complaints
-""" % ",".join(map(str, SIZES))
+"""
 
 
 def _script(name: str, text: str) -> dict[str, bytes]:

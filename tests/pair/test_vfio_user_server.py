@@ -730,7 +730,7 @@ def test_a_device_that_has_nothing_to_do_rests(make_stage: MakeStage) -> None:
             rested.put(True)
             return False
 
-    stage = make_stage(devices=0, start=False, polling=Polling(spin_ns=1000, linger_ns=1000))
+    stage = make_stage(devices=0, start=False, polling=Polling(linger_ns=1000))
     stage.add(Tired())
     stage.start()
     client = stage.client()
