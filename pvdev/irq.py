@@ -65,6 +65,11 @@ class Interrupts:
             self._line_news = True
         self.line = level
 
+    def drop(self) -> None:
+        """The device was stopped: nothing it had to say is said any more."""
+        self.fired = self.pending = 0
+        self.set_line(False)
+
     # -- the transport's side -----------------------------------------------------------------------------------
 
     def take(self) -> int:

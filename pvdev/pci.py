@@ -237,7 +237,7 @@ class PciFunction:
         """`size` bytes (1, 2, 4, 8) at `offset` of a BAR or config space, as a number. The caller checks the range."""
         if region != CONFIG_REGION:
             return self.bars[region].handler.read(offset, size)
-        if self.irq.line and offset <= STATUS < offset + size:
+        if self.irq.line and self.irq.mode is Mode.INTX and offset <= STATUS < offset + size:
             return self.config.read(offset, size) | STATUS_INTX << 8 * (STATUS - offset)
         return self.config.read(offset, size)
 

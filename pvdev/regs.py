@@ -27,8 +27,8 @@ class RegBlock:
     For register `CMD` the owner may have `_read_CMD() -> int` and `_write_CMD(value)`; for an array they take the index
     first. Without a handler a register is plain storage, found in `values[name]` (a list for arrays).
 
-    Drivers use aligned 4-byte accesses. An aligned 8-byte access is split; any other width reads 0 and is dropped;
-    both, and undeclared offsets, are noted under `odd_rule`.
+    Drivers use aligned 4-byte accesses. An 8-byte access at a multiple of 4 is split; any other width reads 0 and is
+    dropped; both, and undeclared offsets, are noted under `odd_rule`.
     """
 
     def __init__(self, name: str, table: Sequence[Reg], owner: object, note: Note, odd_rule: str) -> None:

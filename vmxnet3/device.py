@@ -196,6 +196,7 @@ class Vmxnet3:
             self._path = None
             self.backend.link(False)
         self._cause = 0
+        self.pci.irq.drop()
 
     def _unmapped(self, lo: int, hi: int) -> None:
         """A range goes away: if a ring or table lies in it, let go of all; they are looked for again when needed."""
@@ -480,7 +481,6 @@ class Vmxnet3:
 
     def _quiesce(self) -> int:
         self._stop()
-        self.pci.irq.set_line(False)
         if self.state is not State.FAILED:
             self.state = State.QUIESCED if self._shared_at else State.RESET
         return 0

@@ -271,49 +271,56 @@ class RxQueue:
     def _plan(self, length: int) -> list[Step]:
         """The buffers the next frame of `length` bytes would take, as far as they are there; nothing is consumed.
 
-        A HEAD of ring 0 first; then BODYs: those right behind it in ring 0, else ring 1.
+        A HEAD of ring 0 first; then BODYs: those right behind it in ring 0, else ring 1. Buffers without room are
+        passed over, and misplaced ones.
         """
         ring0, ring1 = self.rings
         plan: list[Step] = []
-        ahead0, ahead1 = self._skip_bodies(ring0), 0
+        ahead0, ahead1 = self._pass_over(ring0, 0, RXD_BTYPE), 0
         while length > 0 and len(plan) < self._most:
             found = ring0.peek(ahead0)
+            if plan and found is not None and found[1] & RXD_BTYPE and not found[1] & RXD_LEN:
+                self._look(ring0, ahead0, found[1])
+                ahead0 += 1
+                continue
             if found is not None and bool(found[1] & RXD_BTYPE) == bool(plan):
                 step = Step(ring0, ahead0, found[0], found[1] & RXD_LEN)
                 ahead0 += 1
             elif plan:
-                ahead1 += self._skip_heads(ring1, ahead1)
+                ahead1 = self._pass_over(ring1, ahead1, 0)
                 if (found := ring1.peek(ahead1)) is None:
                     break
                 step = Step(ring1, ahead1, found[0], found[1] & RXD_LEN)
                 ahead1 += 1
             else:
                 break
-            self._look(step, found[1])
+            self._look(step.ring, step.ahead, found[1])
             plan.append(step)
             length -= step.room
         return plan
 
-    def _skip_bodies(self, ring: RxRing) -> int:
-        """How many BODY descriptors stand before the next HEAD of ring 0 (their turn passes without a completion)."""
-        n = 0
-        while n < ring.size and (found := ring.peek(n)) is not None and found[1] & RXD_BTYPE:
-            n += 1
-        return n
+    def _pass_over(self, ring: RxRing, ahead: int, other: int) -> int:
+        """The first descriptor from `ahead` on that has room and is not of kind `other`, or none of ours.
 
-    def _skip_heads(self, ring: RxRing, ahead: int) -> int:
-        """How many HEAD descriptors stand before the next BODY of ring 1, where they have no business."""
-        n = 0
-        while n < ring.size and (found := ring.peek(ahead + n)) is not None and not found[1] & RXD_BTYPE:
-            self._note("VMX-D-051", self.place(ring, ahead + n), found[1])
-            n += 1
-        return n
+        The turn of those before it passes without a completion: BODYs of ring 0 on the way to a HEAD, as Linux lays
+        them out; a HEAD of ring 1 has no business there.
+        """
+        while ahead < ring.size and (found := ring.peek(ahead)) is not None:
+            misplaced = found[1] & RXD_BTYPE == other
+            if found[1] & RXD_LEN and not misplaced:
+                break
+            if misplaced and ring.index == 1:
+                self._note("VMX-D-051", self.place(ring, ahead), found[1])
+            elif not misplaced:
+                self._look(ring, ahead, found[1])
+            ahead += 1
+        return ahead
 
-    def _look(self, step: Step, word2: int) -> None:
+    def _look(self, ring: RxRing, ahead: int, word2: int) -> None:
         if word2 & (RXD_DTYPE | RXD_RSVD):
-            self._note("VMX-D-023", self.place(step.ring, step.ahead), word2)
-        if step.room < (1 if word2 & RXD_BTYPE else MIN_T0_BUF_SIZE):
-            self._note("VMX-D-050", self.place(step.ring, step.ahead), step.room)
+            self._note("VMX-D-023", self.place(ring, ahead), word2)
+        if word2 & RXD_LEN < (1 if word2 & RXD_BTYPE else MIN_T0_BUF_SIZE):
+            self._note("VMX-D-050", self.place(ring, ahead), word2 & RXD_LEN)
 
     def _posted_again(self, cell: Descriptor) -> bool:
         return bool(_OWNED[cell.gen][self.rings[cell.ring].window.view[CELL * cell.cell + _OWNER_BYTE]])

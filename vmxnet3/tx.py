@@ -218,6 +218,8 @@ class TxQueue:
             if total < ETH_HEADER or total > TXD_LEN_MAX:
                 self.stats[ERROR] += 1
                 return []
+        if mode == OM_TSO and total > ETH_HEADER + 4 + 0xFFFF:
+            raise BadPacket("more than 65535 bytes of IP packet", total)
         pieces: list[Buffer] = []
         for (addr, _, _), size in zip(parts, sizes, strict=True):
             pieces += self.mem.gather(addr, size)
@@ -243,8 +245,6 @@ class TxQueue:
         return [pieces]
 
     def _segment(self, frame: bytes, hlen: int, mss: int, tci: int | None, place: str) -> list[Sequence[Buffer]]:
-        if len(frame) - ETH_HEADER > 0xFFFF + 4:
-            raise BadPacket("more than 65535 bytes of IP packet", len(frame))
         if len(frame) <= hlen:
             raise BadPacket("no payload behind the headers", len(frame))
         out: list[Sequence[Buffer]] = []

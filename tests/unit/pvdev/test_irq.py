@@ -426,3 +426,18 @@ def test_no_cause_is_late_and_none_is_lost(causes: list[tuple[int, int, bool]]) 
 
     assert waiting == []
     assert moderator.deadline() is None
+
+
+def test_what_a_stopped_device_had_to_say_is_dropped() -> None:
+    irq = Interrupts(2)
+    irq.set_mode(Mode.MSIX)
+    irq.fire(0)  # masked: pending
+    irq.write_table(28, 4, 0)
+    irq.fire(1)
+    irq.set_line(True)
+
+    irq.drop()
+
+    assert (irq.pending, irq.take(), irq.line) == (0, 0, False)
+    irq.write_table(12, 4, 0)
+    assert irq.take() == 0
