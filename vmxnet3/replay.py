@@ -71,23 +71,26 @@ class Counted:
 
 
 class Source(Null):
-    """The port of the NIC under replay: gives it the capture's frames when they are due, takes what it sends."""
+    """The capture as the network behind a NIC: its frames when they are due."""
 
     waits = True
 
-    def __init__(self, paced: Paced, longest: int, sent: Callable[[list[bytes]], None]) -> None:
-        self.paced, self._longest, self._sent = paced, longest, sent
+    def __init__(self, paced: Paced, longest: int) -> None:
+        self.paced, self._longest = paced, longest
         self.offered, self.short, self.long = Tally(), 0, 0
         self.cut = 0  # frames the capture holds only the start of
+        self.fault: ConfigError | None = None  # the capture is broken from here on
         self.finished = False  # every frame was given; read by another thread when the device runs in one
-
-    def send(self, frames: Sequence[Frame]) -> int:
-        self._sent([b"".join(frame) for frame in frames])
-        return len(frames)
 
     def take(self, limit: int, now_ns: int) -> list[bytes]:
         """Frames due now, those a NIC cannot carry left out and counted."""
-        taken = self.paced.take(limit, now_ns)
+        if self.finished:
+            return []
+        try:
+            taken = self.paced.take(limit, now_ns)
+        except ConfigError as error:  # a port does not raise: whoever runs the replay does, in the end
+            self.fault, self.finished = error, True
+            return []
         self.cut += sum(item[2] > len(item[1]) for item in taken)
         frames = [item[1] for item in taken]
         self.offered.add(frames)
@@ -170,10 +173,8 @@ class Replay:
             if options.out is not None:
                 self._open_out(options.out, owns)
             batches = self._stamped(reader.batches(BATCH))
-            source = Source(Paced(lambda: batches, options.pace), options.mtu + 18, self._arrived)
-            device = Vmxnet3(Null() if options.transmit else source)
-            if options.transmit:
-                device.backend = _Wire(self._arrived)
+            source = Source(Paced(lambda: batches, options.pace), options.mtu + 18)
+            device = Vmxnet3(_Wire(self._arrived) if options.transmit else source)
             driver, port = owns.enter_context(self._driver(device))
             size = Path(options.capture).stat().st_size if options.capture != "-" else None
             with progress("replay", size) as bar:
@@ -182,10 +183,11 @@ class Replay:
                 for _ in step(source, driver, port):
                     bar.at(counted.done, f"{self.received.frames:,} frames")
                 seconds = (time.monotonic_ns() - self._started_ns) / 1e9
+            if source.fault is not None:
+                raise source.fault
+            losses = self._losses(source, driver)
             driver.quiesce()
-            return Report(
-                source.offered, self.received, self._losses(source, driver), seconds, list(device.rules), source.cut
-            )
+            return Report(source.offered, self.received, losses, seconds, list(device.rules), source.cut)
 
     def _stamped(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
@@ -279,12 +281,16 @@ class Replay:
 
     def _losses(self, source: Source, driver: Driver) -> dict[str, int]:
         """Frames that did not arrive, by cause."""
+        transmitted, received = (queues[0] for queues in driver.stats())
         causes = {
             f"longer than the MTU of {self.options.mtu} allows": source.long,
             "shorter than an Ethernet header": source.short,
+            "no buffer": received["pktsRxOutOfBuf"],
+            "receive error": received["pktsRxError"],
+            "transmit error": transmitted["pktsTxError"],
+            "discarded by the port": transmitted["pktsTxDiscard"],
         }
-        missing = source.offered.frames - self.received.frames - source.long - source.short
-        causes["lost on the way"] = missing
+        causes["lost on the way"] = source.offered.frames - self.received.frames - sum(causes.values())
         return {cause: count for cause, count in causes.items() if count}
 
 

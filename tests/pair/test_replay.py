@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pvdev.errors import ConfigError
 from tests.bench.bench_replay import big_capture, replay
 from vmxnet3.capture import Captured, CaptureReader
 from vmxnet3.pace import Pace
@@ -62,6 +63,16 @@ def test_frames_longer_than_the_mtu_are_named(tmp_path: Path) -> None:
 
     assert report.dropped == {"longer than the MTU of 1500 allows": long}
     assert not report.intact
+
+
+@pytest.mark.parametrize("transmit", [False, True], ids=["receive", "transmit"])
+@pytest.mark.parametrize("via", ["local", "vfio-user"])
+def test_a_capture_cut_short_says_so_on_every_way(via: str, transmit: bool, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.pcapng"
+    cut.write_bytes(LAN.read_bytes()[:50_000])
+
+    with pytest.raises(ConfigError, match=r"record 95 .* is cut short; the 92 frames before it are whole"):
+        Replay(Options(str(cut), via=via, transmit=transmit)).run(silent)
 
 
 @pytest.mark.slow
