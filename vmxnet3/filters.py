@@ -37,7 +37,7 @@ class RxFilter:
         return [
             frame
             for frame in frames
-            if (unicast and frame[:6] == mac and frame[12:14] != TPID and len(frame) >= 14) or passes(frame)
+            if (unicast and len(frame) >= 14 and frame[12] != 0x81 and frame.startswith(mac)) or passes(frame)
         ]
 
     def _passes(self, frame: bytes) -> bool:
