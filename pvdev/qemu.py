@@ -113,6 +113,15 @@ def _ask(command: tuple[str, ...], *question: str) -> str:
         return ""
 
 
+def kvm_usable(cpuinfo: str | None = None) -> bool:
+    """Whether KVM is worth trying: its device opens, and the processor says it can.
+
+    Some virtual hosts have a /dev/kvm without either extension, where a guest stops at its first odd instruction.
+    """
+    flags = Path("/proc/cpuinfo").read_text() if cpuinfo is None else cpuinfo
+    return bool(re.search(r"\b(vmx|svm)\b", flags)) and os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
 def machine_args(memory: str) -> list[str]:
     """A q35 machine with `memory` (QEMU's notation) of RAM that a device in another process can map."""
     backend = f"memory-backend-memfd,id=m,size={memory},share=on"

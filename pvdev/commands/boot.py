@@ -11,7 +11,7 @@ import click
 
 from pvdev import kinds, ui
 from pvdev.errors import ConfigError
-from pvdev.qemu import device_arg, find_qemu, machine_args
+from pvdev.qemu import device_arg, find_qemu, kvm_usable, machine_args
 
 
 def build_device(text: str) -> kinds.Built:
@@ -33,7 +33,9 @@ def build_device(text: str) -> kinds.Built:
 @click.option("--iso", type=click.Path(exists=True, dir_okay=False), help="a CD image to boot from")
 @click.option("--memory", default="1G", show_default=True, help="of the guest")
 @click.option("--cpus", default=1, show_default=True, type=click.IntRange(1, 64))
-@click.option("--accel", default="kvm:tcg", show_default=True, help="QEMU's accelerators, tried in this order")
+@click.option(
+    "--accel", help="QEMU's accelerators, tried in this order  [default: kvm:tcg where KVM is usable, else tcg]"
+)
 @click.option("--strict", is_flag=True, help="exit code 1 when a driver broke a rule")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
 def command(
@@ -45,7 +47,7 @@ def command(
     iso: str | None,
     memory: str,
     cpus: int,
-    accel: str,
+    accel: str | None,
     strict: bool,
     more: tuple[str, ...],
 ) -> int:
@@ -58,7 +60,7 @@ def command(
 
     qemu = find_qemu()
     args = [*qemu.command, *machine_args(memory)]
-    for name in accel.split(":"):
+    for name in (accel or ("kvm:tcg" if kvm_usable() else "tcg")).split(":"):
         args += ["-accel", name]
     args += ["-smp", str(cpus), "-cpu", "max", "-nographic", "-nodefaults", "-serial", "mon:stdio", "-no-reboot"]
     args += ["-kernel", kernel, "-append", append] if kernel else []

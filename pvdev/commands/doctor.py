@@ -9,7 +9,7 @@ import click
 
 from pvdev import ui
 from pvdev.errors import ConfigError
-from pvdev.qemu import cache_dir, find_qemu
+from pvdev.qemu import cache_dir, find_qemu, kvm_usable
 
 Finding = tuple[bool, str, str]  # fine, what was found, the mend
 
@@ -29,8 +29,10 @@ def _kernel() -> Finding:
 
 
 def _kvm() -> Finding:
+    if kvm_usable():
+        return True, "/dev/kvm can be opened, and the processor has its extension", ""
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return True, "/dev/kvm can be opened", ""
+        return False, "/dev/kvm is there, but the processor lacks its extension", "none: guests run under emulation"
     mend = "add yourself to the group kvm" if Path("/dev/kvm").exists() else "none: guests run under emulation"
     return False, "/dev/kvm cannot be opened", mend
 

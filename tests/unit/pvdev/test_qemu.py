@@ -14,6 +14,7 @@ from pvdev.qemu import (
     check,
     device_arg,
     find_qemu,
+    kvm_usable,
     machine_args,
     parse_version,
     unpacked,
@@ -181,3 +182,8 @@ def test_a_device_is_written_as_json() -> None:
         "id": "nic0",
         "addr": 5,
     }
+
+
+@pytest.mark.parametrize("flags", ["flags : fpu sse2", "flags : fpu svmx", ""])
+def test_kvm_is_not_tried_without_the_processors_extension(flags: str) -> None:
+    assert not kvm_usable(flags)
