@@ -16,18 +16,33 @@ class Progress(Protocol):
     def at(self, done: int, text: str = "") -> None: ...
 
 
+class _Silent:
+    """For output that a program reads."""
+
+    def at(self, done: int, text: str = "") -> None:
+        pass
+
+
 class _Lines:
-    """One line a second, for where there is no terminal."""
+    """One line a second and one at the end, for where there is no terminal."""
 
     def __init__(self, label: str, total: int | None) -> None:
         self._label, self._total, self._next = label, total, time.monotonic() + 1
+        self._last = 0, ""
 
     def at(self, done: int, text: str = "") -> None:
+        self._last = done, text
         now = time.monotonic()
         if now >= self._next:
             self._next = now + 1
-            part = f"{100 * done / self._total:3.0f} %" if self._total else f"{done}"
-            print(f"{self._label} {part} {text}", file=sys.stderr, flush=True)
+            self.show(done, text)
+
+    def show(self, done: int, text: str) -> None:
+        part = f"{100 * done / self._total:3.0f} %" if self._total else f"{done}"
+        print(f"{self._label} {part} {text}", flush=True)
+
+    def end(self) -> None:
+        self.show(*self._last)
 
 
 class _Bar:
@@ -44,29 +59,34 @@ class _Bar:
             progress.TimeRemainingColumn(),
         )
         self._task = self.bar.add_task(label, total=total, text="")
-        self._next = 0.0
+        self._last, self._next = (0, ""), 0.0
 
     def at(self, done: int, text: str = "") -> None:
+        self._last = done, text
         now = time.monotonic()
         if now >= self._next:
             self._next = now + 0.1
             self.bar.update(self._task, completed=done, text=text)
 
-    def end(self, total: int | None) -> None:
-        if total:
-            self.bar.update(self._task, completed=total)
+    def end(self) -> None:
+        done, text = self._last
+        self.bar.update(self._task, completed=done, text=text)
 
 
 @contextmanager
 def progress(label: str, total: int | None, *, quiet: bool = False) -> Iterator[Progress]:
-    """Progress of a piece of work of `total` units (None: unknown), on standard error's terminal or as lines."""
-    if quiet or not sys.stdout.isatty():
-        yield _Lines(label, total)
-        return
-    bar = _Bar(label, total)
-    with bar.bar:
-        yield bar
-        bar.end(total)
+    """Progress of work of `total` units (None: unknown): a bar on a terminal, else lines; `quiet`: nothing."""
+    if quiet:
+        yield _Silent()
+    elif sys.stdout.isatty():
+        bar = _Bar(label, total)
+        with bar.bar:
+            yield bar
+            bar.end()
+    else:
+        lines = _Lines(label, total)
+        yield lines
+        lines.end()
 
 
 def table(title: str, rows: Iterable[tuple[str, str]]) -> None:

@@ -1,19 +1,18 @@
 """Does KVM work here? Only a boot tells: some virtual hosts have a /dev/kvm that stops at the first odd instruction."""
 
-import os
 from pathlib import Path
 
 from guest.cache import new_file
 from guest.kit import Kit
 from guest.ktap import GuestFailed
-from pvdev.qemu import cache_dir
+from pvdev.qemu import cache_dir, kvm_usable
 
 TRIAL_S = 10.0
 
 
 def kvm_works(kit: Kit) -> bool:
     """True when the kit's kernel boots under KVM. Tried once per start of this machine and kit, then remembered."""
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+    if not kvm_usable():
         return False
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     question = f"{boot} {kit.qemu} {kit.release}"
