@@ -65,7 +65,9 @@ def _subcommand(name: str) -> click.Command:
         ),
         *kind.params,
         click.Option(
-            ["--posted"], is_flag=True, help="let QEMU post register writes: quicker, commands not synchronous"
+            ["--posted"],
+            is_flag=True,
+            help="let QEMU post register writes: commands are then no longer done when Linux thinks so",
         ),
         click.Option(["--strict"], is_flag=True, help="exit code 1 when the driver broke a rule"),
         click.Option(["--json", "as_json"], is_flag=True, help="print the rule report as JSON"),
