@@ -12,56 +12,26 @@ from enum import Enum
 
 from pvdev.errors import GuestFault
 from pvdev.faults import FaultPlan
-from pvdev.irq import Interrupts, Mode, Pace
+from pvdev.irq import Mode, Pace
 from pvdev.mem import DmaFault, GuestMemory
-from pvdev.pci import (
-    CMD_MASTER,
-    Bar,
-    Identity,
-    MsixBar,
-    PciFunction,
-    msi,
-    msix,
-    pcie_endpoint,
-    power_management,
-    serial_number,
-)
-from pvdev.regs import Reg, RegBlock
+from pvdev.pci import CMD_MASTER
+from pvdev.regs import RegBlock
 from pvdev.rules import RuleLog
 from pvdev.trace import Sink
 from vmxnet3.activation import build_queues, check_features, read_config, read_rss
 from vmxnet3.backend import NetBackend, Null
 from vmxnet3.datapath import Datapath
 from vmxnet3.filters import RxFilter
+from vmxnet3.function import PT_REGS, VD_REGS, pci_function
 from vmxnet3.offload import Rss
 from vmxnet3.rules import RULES
 from vmxnet3.wire import (
-    BAR_MSIX,
-    BAR_PT,
-    BAR_VD,
     DEVICE_ID,
     DRIVER_SHARED,
     MAX_INTRS,
-    MAX_RX_QUEUES,
-    MAX_TX_QUEUES,
     MF_TABLE_MAX,
-    PAGE,
-    REG_CMD,
-    REG_DSAH,
-    REG_DSAL,
-    REG_ECR,
-    REG_ICR,
-    REG_IMR,
-    REG_MACH,
-    REG_MACL,
-    REG_RXPROD,
-    REG_RXPROD2,
-    REG_TXPROD,
-    REG_UVRS,
-    REG_VRRS,
     REVISION,
     SINCE,
-    VENDOR_ID,
     Cmd,
     Event,
     Feature,
@@ -70,23 +40,6 @@ from vmxnet3.wire import (
 
 DEFAULT_MAC = bytes.fromhex("020000000001")
 VERSIONS = 1  # highest device version offered: those below it are offered too
-_PT_REGS = (
-    Reg(REG_IMR, "IMR", reset=1, count=MAX_INTRS),
-    Reg(REG_TXPROD, "TXPROD", count=MAX_TX_QUEUES),
-    Reg(REG_RXPROD, "RXPROD", count=MAX_RX_QUEUES),
-    Reg(REG_RXPROD2, "RXPROD2", count=MAX_RX_QUEUES),
-)
-_VD_REGS = (
-    Reg(REG_VRRS, "VRRS"),
-    Reg(REG_UVRS, "UVRS"),
-    Reg(REG_DSAL, "DSAL"),
-    Reg(REG_DSAH, "DSAH"),
-    Reg(REG_CMD, "CMD"),
-    Reg(REG_MACL, "MACL"),
-    Reg(REG_MACH, "MACH"),
-    Reg(REG_ICR, "ICR", "ro"),
-    Reg(REG_ECR, "ECR"),
-)
 
 
 class State(Enum):
@@ -130,28 +83,10 @@ class Vmxnet3:
         self.link_up, self.link_mbps = True, link_mbps
         self.filter = RxFilter(mac, empty_table_passes=empty_vlan_table_passes)
         note = self.rules.note
-        self._pt = RegBlock("BAR0", _PT_REGS, self, note, "VMX-D-001")
-        self._vd = RegBlock("BAR1", _VD_REGS, self, note, "VMX-D-001")
-        irq = Interrupts(MAX_INTRS)
-        first, rest = mac[:3], mac[3:]
-        self.pci = PciFunction(
-            Identity(VENDOR_ID, DEVICE_ID, 0x020000, REVISION, VENDOR_ID, DEVICE_ID),
-            {
-                BAR_PT: Bar(PAGE, self._pt),
-                BAR_VD: Bar(PAGE, self._vd),
-                BAR_MSIX: Bar(2 * PAGE, MsixBar(irq, PAGE)),
-            },
-            [
-                power_management(0x40),
-                pcie_endpoint(0x48),
-                msi(0x84),
-                msix(0x9C, vectors=MAX_INTRS, bar=BAR_MSIX, pba=PAGE),
-                serial_number(int.from_bytes(first + b"\xff\xff" + rest, "big")),
-            ],
-            irq,
-            on_command=self._command_changed,
-            on_power=self._power_changed,
-        )
+        self._pt = RegBlock("BAR0", PT_REGS, self, note, "VMX-D-001")
+        self._vd = RegBlock("BAR1", VD_REGS, self, note, "VMX-D-001")
+        self.pci = pci_function(mac, self._pt, self._vd)
+        self.pci.on_command, self.pci.on_power = self._command_changed, self._power_changed
         self._commands: dict[int, Callable[[], int]] = self._command_table()
         self._path: Datapath | None = None
         self.mem.on_unmap(self._unmapped)
