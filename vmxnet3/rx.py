@@ -202,9 +202,10 @@ class RxQueue:
                 if placed:
                     self._count(frame)
                 elif placed is None:
-                    if wait:
-                        break
-                    self.stats[OUT_OF_BUF] += 1
+                    if not wait:  # the rest of this round finds no buffer either: no search for each
+                        self.stats[OUT_OF_BUF] += end - at
+                        at = end
+                    break
             at += 1
         self._publish()
         return at
