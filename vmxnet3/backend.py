@@ -87,11 +87,3 @@ class Queue(Null):
     def link(self, up: bool) -> None:
         if up and not self.waits:
             self.inbound.clear()
-
-
-class Loopback(Queue):
-    """Every frame the guest sends comes back to it."""
-
-    def send(self, frames: Sequence[Frame]) -> int:
-        self.inbound += [b"".join(frame) for frame in frames]
-        return len(frames)

@@ -1,5 +1,6 @@
 """What every port that touches the OS has: counters, an end, and the two ports that need no OS object."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from typing import Self
@@ -10,7 +11,7 @@ MAX_FRAME = 65536 + 4096  # bytes; QEMU's NET_BUFSIZE, the longest frame its str
 LOOP_ROOM = 65536  # frames a loopback port holds before it drops
 
 
-class Port:
+class Port(ABC):
     """A NetBackend with counters and `close`. "Out" is from the guest, "in" is to the guest.
 
     `fault` is the first thing the host failed us in (a full disk, a broken capture), one line, or None: ports never
@@ -27,22 +28,22 @@ class Port:
         self.stale = 0  # came while the NIC was closed; thrown away when it opened
         self.fault: str | None = None
 
-    def send(self, frames: Sequence[Frame]) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def send(self, frames: Sequence[Frame]) -> int: ...
 
-    def receive(self, limit: int, now_ns: int) -> Sequence[bytes]:
-        raise NotImplementedError
+    @abstractmethod
+    def receive(self, limit: int, now_ns: int) -> Sequence[bytes]: ...
 
     def deadline(self) -> int | None:
         return None
 
-    def link(self, up: bool) -> None:
+    def link(self, up: bool) -> None:  # noqa: B027 (a hook: most ports need nothing here)
         pass
 
     def fileno(self) -> int:
         return -1
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Let go of every OS object; a second call does nothing."""
 
     def __enter__(self) -> Self:

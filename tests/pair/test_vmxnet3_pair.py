@@ -8,9 +8,10 @@ import pytest
 
 from pvdev.transport.vfio_user import RUNG, Polling
 from tests.pair.rig import MAC, PEER, MakeRig, Rig, frame, served
-from vmxnet3.backend import Loopback, Queue
+from vmxnet3.backend import Queue
 from vmxnet3.driver import Driver
 from vmxnet3.driver.common import Buffer
+from vmxnet3.port import LoopbackPort
 
 
 def crowd(count: int, longest: int, seed: int) -> list[bytes]:
@@ -68,7 +69,7 @@ def test_batches_arrive_on_the_wire_in_order(rig: Rig, shape: dict[str, Any]) ->
 
 
 def test_loopback_through_both_rings(make_rig: MakeRig) -> None:
-    rig = make_rig(Loopback())
+    rig = make_rig(LoopbackPort("loopback"))
     driver = rig.driver()
 
     for n in range(50):

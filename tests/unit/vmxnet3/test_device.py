@@ -11,8 +11,9 @@ from pvdev.pci import CONFIG_REGION
 from pvdev.trace import Recorder
 from tests.rig import MAC, NOWHERE, RawNic, frame
 from vmxnet3 import wire
-from vmxnet3.backend import Loopback, Queue
+from vmxnet3.backend import Queue
 from vmxnet3.device import State, Vmxnet3
+from vmxnet3.port import LoopbackPort
 from vmxnet3.wire import TX_QUEUE_DESC, Cmd, Event
 
 VD, PT = wire.BAR_VD, wire.BAR_PT
@@ -383,7 +384,8 @@ def test_a_device_nobody_polls_keeps_its_bells() -> None:
 
 
 def test_a_loopback_port_brings_back_what_was_sent() -> None:
-    nic = RawNic(Loopback())
+    nic = RawNic()
+    nic.device.backend = LoopbackPort("loopback")
     nic.bring_up()
     nic.tell(rxMode=wire.RxMode.PROMISC)
     nic.command(Cmd.UPDATE_RX_MODE)
