@@ -47,6 +47,12 @@ class Device(Protocol):
         ...
 
 
+class HasFileno(Protocol):
+    """Something with a descriptor that turns readable when it has work for a device."""
+
+    def fileno(self) -> int: ...
+
+
 class DmaBuffer(Protocol):
     """Memory both sides see: `address` is what the device is told, `view` what the driver touches."""
 

@@ -7,19 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from pvdev.device import Device
+from pvdev.device import Device, HasFileno
 from pvdev.errors import ConfigError
 
 if TYPE_CHECKING:
     import click
 
 GROUP = "pvdev.devices"
-
-
-class HasFileno(Protocol):
-    def fileno(self) -> int: ...
 
 
 @dataclass

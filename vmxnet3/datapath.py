@@ -49,6 +49,7 @@ class Datapath:
         self.stale = False  # a ring or table was unmapped: all views are released
         self.trace: Sink | None = None
         self.rss: Rss | None = None
+        self.set_features(config.features)
         self._moderators = [Moderator(pace) for _ in range(config.intrs)]
         self._backlog: deque[bytes] = deque()  # taken from the rings, and the port had no room
         self._waiting: list[tuple[list[bytes], list[Facts] | None]] = [([], None) for _ in queues.rx]  # no buffers yet
@@ -58,7 +59,7 @@ class Datapath:
         self._now_ns = 0
         self._bind_tables()
         for queue in queues.all():
-            queue.start()
+            queue.comp.clear()
         self.store_status()
         self.store_stats()
         self._set_bells(armed=True)
@@ -131,8 +132,10 @@ class Datapath:
         self._table.push(at, 8)
 
     def set_features(self, features: int) -> None:
+        """What the driver asked for, checked: the offloads of every receive queue, and whether RSS is wanted."""
+        self.features = Feature(features)
         for queue in self.queues.rx:
-            queue.features = Feature(features)
+            queue.features = self.features
 
     # -- bells -------------------------------------------------------------------------------------------------------
 

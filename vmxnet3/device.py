@@ -103,7 +103,7 @@ class Vmxnet3:
         self._shared_at, self._half_address = 0, False
         self._answer = 0
         self.events = Event(0)
-        self._imr, self._cause = (1 << MAX_INTRS) - 1, 0  # a bit per vector: masked; a cause waits
+        self._imr = (1 << MAX_INTRS) - 1  # a bit per vector
         self.kicked = False
         self.filter.clear()
         self._set_mac(self.permanent_mac)
@@ -130,7 +130,7 @@ class Vmxnet3:
             self._path.release()
             self._path = None
             self.backend.link(False)
-        self._cause = 0
+        self._cause = 0  # a bit per vector: it was masked when something happened
         self.pci.irq.drop()
 
     def _unmapped(self, lo: int, hi: int) -> None:
@@ -399,7 +399,6 @@ class Vmxnet3:
                 pace=self._pace,
             )
             path.store_events(Event(0))
-            path.set_features(config.features)
             self._load_rx_mode(path)
             self._load_multicast(path)
             self._load_vlans(path)
@@ -408,8 +407,7 @@ class Vmxnet3:
             self.rules.note(fault.rule, f"ACTIVATE_DEV: {fault.what}", fault.value)
             return 1
         self._path, self.state = path, State.ACTIVE
-        self.events, self._cause = Event(0), 0
-        self.pci.irq.set_line(False)
+        self.events = Event(0)
         self.backend.link(True)
         self.kicked = True
         return 0
@@ -462,8 +460,9 @@ class Vmxnet3:
         self._load_rss(path)
 
     def _load_rss(self, path: Datapath) -> None:
-        path.rss, area = None, path.area()
-        if area["uptFeatures"] & Feature.RSS:
+        path.rss = None
+        if path.features & Feature.RSS:
+            area = path.area()
             found = read_rss(self.mem, path.config, area["rssConfLen"], area["rssConfPA"], self.rules.note)
             if found is not None:
                 path.rss = Rss(found.hash_type, found.key, found.table, path.config.rx_queues)

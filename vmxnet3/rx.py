@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pvdev.errors import GuestFault
 from pvdev.mem import GuestMemory, Window
 from pvdev.rings import Descriptor, Unread, owned, owner_table
+from vmxnet3.completions import CompletionRing
 from vmxnet3.offload import TPID, receive_facts
 from vmxnet3.wire import (
     CDTYPE_RXCOMP,
@@ -134,8 +135,6 @@ class RxQueue:
     ) -> None:
         self.index, self.mem, self._note, self.mtu = index, mem, note, mtu
         self._most = max_sg or sum(size for _, size in rings)  # buffers one frame may take
-        self.comp_at, self.comp_size = comp, comp_size
-        self.comp_next, self.comp_gen = 0, 1
         self.rings = tuple(RxRing(mem, i, address, size, index + i * queues) for i, (address, size) in enumerate(rings))
         self.stats = [0] * 10
         self.out: list[int] = []  # words of the completions to publish
@@ -144,32 +143,22 @@ class RxQueue:
         self.features = Feature(0)
         small = comp_size < sum(size for _, size in rings)
         self.unread = Unread(comp_size, self._posted_again) if small else None
-        self._bind_comp()
-
-    def start(self) -> None:
-        """The driver's configuration is accepted: clear the completion ring."""
-        self.comp.view[:] = bytes(len(self.comp.view))
-        self.comp.push(0, len(self.comp.view))
+        self.comp = CompletionRing(mem, comp, comp_size)
 
     def bind(self) -> None:
         """Find the rings in guest memory. Raises `DmaFault`."""
         for ring in self.rings:
             ring.bind()
-        self._bind_comp()
-
-    def _bind_comp(self) -> None:
-        self.comp: Window = self.mem.window(self.comp_at, CELL * self.comp_size, write=True)
-        self.words = self.comp.view.cast("I")
+        self.comp.bind()
 
     def release(self) -> None:
         """Let go of guest memory."""
-        self.words.release()
         self.comp.release()
         for ring in self.rings:
             ring.window.release()
 
     def windows(self) -> tuple[Window, ...]:
-        return (self.comp, *(ring.window for ring in self.rings))
+        return (self.comp.window, *(ring.window for ring in self.rings))
 
     def place(self, ring: RxRing, ahead: int = 0) -> str:
         return f"rx queue {self.index} ring {ring.index} descriptor {(ring.next + ahead) % max(ring.size, 1)}"
@@ -380,23 +369,16 @@ class RxQueue:
 
     def _publish(self) -> None:
         """Store the completions gathered in `out`: everything under the old owner bit, then the owner words."""
-        out, words, at = self.out, self.words, self.comp_next
-        while out:
-            n = min(len(out) // 4, self.comp_size - at)
-            batch = array("I", out[: 4 * n])
+        out, words, left = self.out, self.comp.words, 0
+        self.published = len(out) // 4
+        for at, n, gen in self.comp.spans(self.published):
+            batch = array("I", out[4 * left : 4 * (left + n)])
             owners = batch[3::4]
-            gen = RCD_GEN if self.comp_gen else 0
+            owned_words = array("I", [word | RCD_GEN for word in owners])
             if gen:
-                final = array("I", [word | gen for word in owners])
+                final = owned_words
             else:
-                final = owners
-                batch[3::4] = array("I", [word | RCD_GEN for word in owners])
+                final, batch[3::4] = owners, owned_words
             words[4 * at : 4 * (at + n)] = batch
             words[4 * at + 3 : 4 * (at + n) : 4] = final
-            self.comp.push(CELL * at, CELL * n)
-            out = out[4 * n :]
-            at += n
-            if at == self.comp_size:
-                at, self.comp_gen = 0, self.comp_gen ^ 1
-        self.published = len(self.out) // 4
-        self.comp_next = at
+            left += n

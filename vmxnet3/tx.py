@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pvdev.errors import GuestFault
 from pvdev.mem import GuestMemory, Window
 from pvdev.rings import owned, owner_table
+from vmxnet3.completions import CompletionRing
 from vmxnet3.offload import BadPacket, fill_checksum, insert_tag, segments
 from vmxnet3.wire import (
     ETH_HEADER,
@@ -71,35 +72,31 @@ class TxQueue:
         self, index: int, mem: GuestMemory, note: Note, *, ring: int, size: int, comp: int, comp_size: int, mtu: int
     ) -> None:
         self.index, self.mem, self._note, self.mtu = index, mem, note, mtu
-        self.ring_at, self.size, self.comp_at, self.comp_size = ring, size, comp, comp_size
+        self.ring_at, self.size = ring, size
         self.next, self.gen = 0, 1  # the next descriptor, and the owner bit that makes it ours
-        self.comp_next, self.comp_gen = 0, 1
         self.parts: list[Fields] = []  # a packet whose last descriptor has not been seen
         self.stats = [0] * 10
         self.done: list[int] = []  # EOP indices of the packets to complete
         self.failed = 0
         self._told = False
-        self.bind()
+        self._bind_ring()
+        self.comp = CompletionRing(mem, comp, comp_size)
 
-    def start(self) -> None:
-        """The driver's configuration is accepted: clear the completion ring, whose filler stays zero from here on."""
-        self.comp.view[:] = bytes(len(self.comp.view))
-        self.comp.push(0, len(self.comp.view))
+    def _bind_ring(self) -> None:
+        self.ring: Window = self.mem.window(self.ring_at, CELL * self.size)
 
     def bind(self) -> None:
         """Find the rings in guest memory. Raises `DmaFault`."""
-        self.ring: Window = self.mem.window(self.ring_at, CELL * self.size)
-        self.comp: Window = self.mem.window(self.comp_at, CELL * self.comp_size, write=True)
-        self.words = self.comp.view.cast("I")
+        self._bind_ring()
+        self.comp.bind()
 
     def release(self) -> None:
         """Let go of guest memory."""
-        self.words.release()
         self.comp.release()
         self.ring.release()
 
     def windows(self) -> tuple[Window, ...]:
-        return self.ring, self.comp
+        return self.ring, self.comp.window
 
     def place(self, index: int) -> str:
         return f"tx queue {self.index} descriptor {index}"
@@ -272,15 +269,8 @@ class TxQueue:
 
     def complete(self) -> None:
         """Tell the driver that the packets in `done` were sent: index words first, owner words last."""
-        done, words = self.done, self.words
-        at, left = self.comp_next, 0
-        while left < len(done):
-            n = min(len(done) - left, self.comp_size - at)
+        done, words, left = self.done, self.comp.words, 0
+        for at, n, gen in self.comp.spans(len(done)):
             words[4 * at : 4 * (at + n) : 4] = array("I", done[left : left + n])
-            words[4 * at + 3 : 4 * (at + n) : 4] = array("I", (TCD_GEN * self.comp_gen,)) * n
-            self.comp.push(CELL * at, CELL * n)
+            words[4 * at + 3 : 4 * (at + n) : 4] = array("I", (TCD_GEN * gen,)) * n
             left += n
-            at += n
-            if at == self.comp_size:
-                at, self.comp_gen = 0, self.comp_gen ^ 1
-        self.comp_next = at

@@ -306,7 +306,6 @@ RSS_CONF = Layout(
     ref="UPT1_RSSConf",
 )
 
-PM_CONF_SIZE = 920
 
 # -- descriptors and completions -----------------------------------------------------------------------------------
 

@@ -81,6 +81,8 @@ def command(
     for item in built:
         print(f"{item.device.name}: ", end="")
         ui.violations(item.device.rules)
+        if fault := item.faults():
+            print(f"{item.device.name}: {fault}", file=sys.stderr)
     if code:
         print(f"pvdev: QEMU ended with code {code}", file=sys.stderr)
         return 1

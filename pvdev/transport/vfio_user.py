@@ -3,7 +3,7 @@
 from pvdev.transport.vfio_user_client import CallFailed, CallTimeout, Client
 from pvdev.transport.vfio_user_port import VfioUserPort
 from pvdev.transport.vfio_user_rules import RULES
-from pvdev.transport.vfio_user_server import RUNG, Endpoint, HasFileno, Polling, Server
+from pvdev.transport.vfio_user_server import RUNG, Endpoint, Polling, Server
 
 __all__ = [
     "RULES",
@@ -12,7 +12,6 @@ __all__ = [
     "CallTimeout",
     "Client",
     "Endpoint",
-    "HasFileno",
     "Polling",
     "Server",
     "VfioUserPort",

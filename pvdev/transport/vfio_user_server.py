@@ -17,9 +17,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from pvdev.device import Device
+from pvdev.device import Device, HasFileno
 from pvdev.errors import ConfigError, PvdevError
 from pvdev.faults import FaultPlan
 from pvdev.rules import RuleLog, Violation
@@ -55,10 +54,6 @@ class Polling:
 
 
 RUNG = Polling(linger_ns=0)
-
-
-class HasFileno(Protocol):
-    def fileno(self) -> int: ...
 
 
 def _ignore(line: str) -> None:

@@ -136,7 +136,7 @@ def test_queues_are_built_from_the_table_in_order(nic: RawNic, notes: Notes) -> 
 
     assert (queues.tx_intr, queues.rx_intr) == ([0, 1], [2, 3, 4])
     assert [queue.ring_at for queue in queues.tx] == [side.ring.memory.address for side in nic.tx]
-    assert [queue.comp_at for queue in queues.rx] == [side.comp.memory.address for side in nic.rx]
+    assert [queue.comp.address for queue in queues.rx] == [side.comp.memory.address for side in nic.rx]
     assert [[ring.rqid >> 16 for ring in queue.rings] for queue in queues.rx] == [[0, 3], [1, 4], [2, 5]]
     assert queues.all() == (*queues.tx, *queues.rx)
     assert notes == []
