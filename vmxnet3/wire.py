@@ -17,6 +17,10 @@ BAR_PT, BAR_VD, BAR_MSIX = 0, 1, 2
 REG_IMR, REG_TXPROD, REG_RXPROD, REG_RXPROD2 = 0x000, 0x600, 0x800, 0xA00  # + 8 * index
 REG_VRRS, REG_UVRS, REG_DSAL, REG_DSAH, REG_CMD = 0x00, 0x08, 0x10, 0x18, 0x20
 REG_MACL, REG_MACH, REG_ICR, REG_ECR = 0x28, 0x30, 0x38, 0x40
+REG_DCR, REG_PTCR = 0x48, 0x88  # version 7: capabilities, + 8 * index
+NUM_DCR, NUM_PTCR = 8, 6
+LARGE_PT_SIZE = 4096 * PAGE  # BAR0 with Cap.LARGE_BAR; the doorbells then stand on a page of their own:
+LB_REG_TXPROD, LB_REG_RXPROD, LB_REG_RXPROD2 = 0x1000, 0x1400, 0x1800
 
 
 class Cmd(IntEnum):
@@ -97,7 +101,32 @@ class Feature(IntFlag):
     RSS = 0x2
     RXVLAN = 0x4
     LRO = 0x8
-    RXINNEROFLD = 0x10
+    RXINNEROFLD = 0x10  # version 4
+
+
+class Cap(IntFlag):
+    """DCR0 and PTCR0, version 7"""
+
+    UDP_RSS = 1 << 0
+    ESP_RSS_IPV4 = 1 << 1
+    GENEVE_CHECKSUM_OFFLOAD = 1 << 2
+    GENEVE_TSO = 1 << 3
+    VXLAN_CHECKSUM_OFFLOAD = 1 << 4
+    VXLAN_TSO = 1 << 5
+    GENEVE_OUTER_CHECKSUM_OFFLOAD = 1 << 6
+    VXLAN_OUTER_CHECKSUM_OFFLOAD = 1 << 7
+    PKT_STEERING_IPV4 = 1 << 8
+    ESP_RSS_IPV6 = 1 << 9
+    ESP_OVER_UDP_RSS = 1 << 10
+    INNER_RSS = 1 << 11
+    INNER_ESP_RSS = 1 << 12
+    CRC32_HASH_FUNC = 1 << 13
+    OAM_FILTER = 1 << 14
+    ESP_QS = 1 << 15
+    LARGE_BAR = 1 << 16
+    OOORX_COMP = 1 << 17
+    PKT_STEERING_IPV6 = 1 << 18
+    ERROR = 1 << 31
 
 
 class RxMode(IntFlag):
@@ -141,6 +170,21 @@ class RssType(IntEnum):
     TCPIPV4 = 2
     IPV6 = 3
     TCPIPV6 = 4
+    UDPIPV4 = 5
+    UDPIPV6 = 6
+    ESPIPV4 = 7
+    ESPIPV6 = 8
+
+
+class RssField(IntFlag):
+    """cmdInfo of SET_RSS_FIELDS (version 4): what is hashed beyond the addresses"""
+
+    TCPIP4 = 0x01
+    TCPIP6 = 0x02
+    UDPIP4 = 0x04
+    UDPIP6 = 0x08
+    ESPIP4 = 0x10
+    ESPIP6 = 0x20  # version 6
 
 
 class HashType(IntFlag):
@@ -160,7 +204,7 @@ MAGIC = 0xBABE_FEE1
 
 DRIVER_SHARED = Layout(
     "DriverShared",
-    720,  # what every version reads; version 6 and newer append 80 bytes for more than 25 vectors
+    720,  # what every version reads; INTR_CONF_EXT follows from version 6 on
     (
         ("magic", "I"),
         ("size", "I"),
@@ -204,6 +248,23 @@ DRIVER_SHARED = Layout(
     ),
     ref="Vmxnet3_DriverShared",
 )
+
+INTR_CONF_EXT = Layout(
+    "IntrConfExt",
+    80,
+    (
+        ("autoMask", "B"),
+        ("numIntrs", "B"),
+        ("eventIntrIdx", "B"),
+        ("", "1s"),
+        ("intrCtrl", "I"),
+        ("", "4s"),
+        ("modLevels", "65B"),
+        ("", "3s"),
+    ),
+    ref="Vmxnet3_IntrConfExt: behind DriverShared, instead of its intrConf, from version 6 on",
+)
+DRIVER_SHARED_EXT_SIZE = DRIVER_SHARED.size + INTR_CONF_EXT.size
 
 TX_QUEUE_DESC = Layout(
     "TxQueueDesc",
@@ -368,20 +429,36 @@ RCD_RQID_SHIFT, RCD_RSSTYPE_SHIFT, RCD_TCI_SHIFT, RCD_TYPE_SHIFT = (
     RX_COMP.shift[f] for f in ("rqID", "rssType", "tci", "type")
 )
 RCD_ERR, RCD_TS = (RX_COMP.mask[f] for f in ("err", "ts"))
+RCD_RSS_INNER, RCD_HDR_INNER = 1 << 12, 1 << 13  # ext1; the header's comment names them the other way round
+RCD_EXT2 = RX_COMP.mask["ext2"]  # version 9: the driver is to put a time stamp into its slot
 RCD_TUC, RCD_UDP, RCD_TCP, RCD_IPC, RCD_V6, RCD_V4, RCD_FRG, RCD_FCS, RCD_GEN = (
     RX_COMP.mask[f] for f in ("tuc", "udp", "tcp", "ipc", "v6", "v4", "frg", "fcs", "gen")
 )
 CDTYPE_TXCOMP, CDTYPE_RXCOMP, CDTYPE_RXCOMP_LRO = 0, 3, 4
 
+RX_COMP_LRO = Layout(
+    "RxCompDescExt",
+    16,
+    (
+        ("word0", "I", bits(rxdIdx=12, ext1=2, eop=1, sop=1, rqID=10, rssType=4, cnc=1, ext2=1)),
+        ("segCnt", "B"),
+        ("dupAckCnt", "B"),
+        ("tsDelta", "H"),
+        ("word2", "I", bits(len=14, err=1, ts=1, tci=16)),
+        ("word3", "I", bits(mss=16, tuc=1, udp=1, tcp=1, ipc=1, v6=1, v4=1, frg=1, fcs=1, type=7, gen=1)),
+    ),
+    ref="Vmxnet3_RxCompDescExt: the completion with sop of a packet merged by LRO, version 2",
+)
+
 # -- limits --------------------------------------------------------------------------------------------------------
 
 INIT_GEN = 1
-MAX_INTRS = 25
-MAX_TX_QUEUES, MAX_RX_QUEUES = 8, 16  # below version 6
+MAX_INTRS, MAX_TX_QUEUES, MAX_RX_QUEUES = 25, 8, 16  # below version 6
+EXT_MAX_INTRS, EXT_MAX_TX_QUEUES, EXT_MAX_RX_QUEUES = 65, 32, 32
 RING_BASE_ALIGN, RING_SIZE_ALIGN = 512, 32
 TX_RING_MAX_SIZE = TC_RING_MAX_SIZE = RX_RING_MAX_SIZE = 4096
 RC_RING_MAX_SIZE = 8192
-MIN_MTU, MAX_MTU = 60, 9000
+MIN_MTU, MAX_MTU, EXT_MAX_MTU = 60, 9000, 9190  # the last from version 6 on
 MAX_TXD_PER_PKT, MAX_TSO_TXD_PER_PKT = 16, 24
 HARD_TXD_PER_PKT = 32  # FreeBSD's driver goes this far
 MIN_T0_BUF_SIZE = 128
@@ -389,3 +466,5 @@ MAX_CSUM_OFFSET = 1024
 MF_TABLE_MAX = 65532  # bytes of 6-byte addresses
 ETH_HEADER, VLAN_TAG, ETH_MIN = 14, 4, 60
 TX_DATA_SLOT = 128  # bytes per data ring slot when the queue descriptor says 0
+DATA_SLOT_ALIGN, MIN_DATA_SLOT, MAX_DATA_SLOT = 64, 128, 2048
+GENEVE_PORT, VXLAN_PORTS = 6081, (4789, 8472)  # UDP destination ports
