@@ -191,11 +191,11 @@ class ConfigSpace:
 class MsixBar:
     """The BAR that shows the MSI-X table at 0 and the pending bits at `pba` (bytes).
 
-    `wrote(vector)` hears of table writes.
+    `rewritten(vector)` hears of an address or data written to a vector in use: enabled, and not masked.
     """
 
-    def __init__(self, irq: Interrupts, pba: int, wrote: Callable[[int], None] | None = None) -> None:
-        self._irq, self._pba, self._wrote = irq, pba, wrote
+    def __init__(self, irq: Interrupts, pba: int, rewritten: Callable[[int], None] | None = None) -> None:
+        self._irq, self._pba, self._rewritten = irq, pba, rewritten
         self._table_end = ENTRY_SIZE * irq.vectors
 
     def read(self, offset: int, size: int) -> int:
@@ -205,9 +205,10 @@ class MsixBar:
 
     def write(self, offset: int, size: int, value: int) -> None:
         if offset + size <= self._table_end:
-            vector = self._irq.write_table(offset, size, value)
-            if vector >= 0 and self._wrote is not None:
-                self._wrote(vector)
+            irq, (vector, at) = self._irq, divmod(offset, ENTRY_SIZE)
+            if self._rewritten is not None and at < 12 and irq.mode is Mode.MSIX and not irq.masked(vector):
+                self._rewritten(vector)
+            irq.write_table(offset, size, value)
 
 
 @dataclass

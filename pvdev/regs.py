@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 Access = Literal["rw", "ro", "wo"]
 Note = Callable[[str, str, int], None]  # RuleLog.note
@@ -22,23 +22,23 @@ class Reg:
 
 
 class RegBlock:
-    """The registers of one BAR, bound once to their owner's handlers.
+    """The registers of one BAR, bound once to their owners' handlers.
 
-    For register `CMD` the owner may have `_read_CMD() -> int` and `_write_CMD(value)`; for an array they take the index
-    first. Without a handler a register is plain storage, found in `values[name]` (a list for arrays).
+    For register `CMD` one of `owners` may have `_read_CMD() -> int` and `_write_CMD(value)`; for an array they take the
+    index first. Without a handler a register is plain storage, found in `values[name]` (a list for arrays).
 
     Drivers use aligned 4-byte accesses. An 8-byte access at a multiple of 4 is split; any other width reads 0 and is
     dropped; both, and undeclared offsets, are noted under `odd_rule`.
     """
 
-    def __init__(self, name: str, table: Sequence[Reg], owner: object, note: Note, odd_rule: str) -> None:
+    def __init__(self, name: str, table: Sequence[Reg], owners: Sequence[object], note: Note, odd_rule: str) -> None:
         self.name, self.table, self._note, self._odd = name, table, note, odd_rule
         self.values: dict[str, list[int]] = {}
         self._reads: dict[int, Callable[[], int]] = {}
         self._writes: dict[int, Callable[[int], None]] = {}
         for reg in table:
             cells = self.values[reg.name] = [reg.reset] * reg.count
-            on_read, on_write = (getattr(owner, f"_{way}_{reg.name}", None) for way in ("read", "write"))
+            on_read, on_write = (_handler(owners, f"_{way}_{reg.name}") for way in ("read", "write"))
             for i in range(reg.count):
                 at = reg.offset + i * reg.stride
                 index = () if reg.count == 1 else (i,)
@@ -76,6 +76,11 @@ class RegBlock:
             self.write(offset + 4, 4, value >> 32)
         elif not (size == 4 and offset % 8 == 4 and offset - 4 in self._writes):
             self._note(self._odd, f"{self.name} write of {size}", offset)
+
+
+def _handler(owners: Sequence[object], name: str) -> Callable[..., Any] | None:
+    """The method of that name of the first owner that has one."""
+    return next((getattr(owner, name) for owner in owners if hasattr(owner, name)), None)
 
 
 def _zero() -> int:

@@ -82,11 +82,16 @@ class Packet:
 
 
 class RawNic:
-    """A device and a driver's port to it: powered, decoding and bus mastering on, nothing told yet."""
+    """A device and a driver's port to it: powered, decoding and bus mastering on, nothing told yet.
 
-    def __init__(self, net: Queue | None = None, *, memory: int = 4 << 20, budget: int = 256, **options: Any) -> None:
-        self.net = net if net is not None else Queue()
-        self.device = Vmxnet3(self.net, **{"mac": MAC, **options})
+    `version` is what the device offers at most, and what `activate` selects.
+    """
+
+    def __init__(
+        self, net: Queue | None = None, *, version: int = 1, memory: int = 4 << 20, budget: int = 256, **options: Any
+    ) -> None:
+        self.net, self.version = net if net is not None else Queue(), version
+        self.device = Vmxnet3(self.net, **{"mac": MAC, "version": version, **options})
         self.port = LocalPort(self.device, memory=memory, budget=budget)
         self.rules = self.device.rules
         weakref.finalize(self, self.port.arena.block.close)
@@ -115,7 +120,7 @@ class RawNic:
 
     def activate(self, address: int | None = None) -> int:
         """Version, shared area (unless given at `address`), ACTIVATE_DEV: its answer."""
-        self.vd(wire.REG_VRRS, 1)
+        self.vd(wire.REG_VRRS, 1 << self.version - 1)
         self.vd(wire.REG_UVRS, 1)
         self.point(self.shared.address if address is None else address)
         return self.command(Cmd.ACTIVATE_DEV)

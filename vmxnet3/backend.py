@@ -43,6 +43,18 @@ class NetBackend(Protocol):
         ...
 
 
+class Tap(Protocol):
+    """Watches what passes the rings of one NIC, at the time it does. Frames are valid until the call returns."""
+
+    def sent(self, queue: int, frames: Sequence[Frame], now_ns: int) -> None:
+        """The driver's transmit queue gave these frames, offloads done, and they go to the port next."""
+        ...
+
+    def received(self, queue: int, frames: Sequence[bytes], now_ns: int) -> None:
+        """These frames, some perhaps `Shaped`, were handed to the driver's receive queue, or given up there."""
+        ...
+
+
 class Null:
     """Takes everything, gives nothing."""
 

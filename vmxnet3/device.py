@@ -6,40 +6,37 @@ Ref: Linux drivers/net/vmxnet3/vmxnet3_drv.c and FreeBSD, OpenBSD, iPXE and DPDK
 docs/RULES.md (what it asks of them).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 
 from pvdev.errors import GuestFault
 from pvdev.faults import FaultPlan
-from pvdev.irq import Mode, Pace
+from pvdev.irq import Interrupts, Pace
 from pvdev.mem import DmaFault, GuestMemory
 from pvdev.pci import CMD_MASTER
 from pvdev.regs import RegBlock
 from pvdev.rules import RuleLog
 from pvdev.trace import Sink
-from vmxnet3.activation import build_queues, check_features, read_config, read_rss
-from vmxnet3.backend import NetBackend, Null
+from vmxnet3.activation import build_queues, read_config
+from vmxnet3.backend import NetBackend, Null, Tap
 from vmxnet3.datapath import Datapath
+from vmxnet3.doorbells import Doorbells
 from vmxnet3.filters import RxFilter
-from vmxnet3.function import PT_REGS, VD_REGS, pci_function
-from vmxnet3.offload import Rss
+from vmxnet3.function import pci_function, vd_regs
+from vmxnet3.negotiation import Negotiation
 from vmxnet3.rules import RULES
-from vmxnet3.wire import (
-    DEVICE_ID,
-    DRIVER_SHARED,
-    MAX_INTRS,
-    MF_TABLE_MAX,
-    REVISION,
-    SINCE,
-    Cmd,
-    Event,
-    Feature,
-    RxMode,
-)
+from vmxnet3.settings import FAILED, Settings
+from vmxnet3.vectors import Vectors
+from vmxnet3.versions import NEWEST, limits, max_capabilities
+from vmxnet3.wake import WakeFilter
+from vmxnet3.wire import DEVICE_ID, HASH_FUNC_TOEPLITZ, REVISION, SINCE, TX_DATA_SLOT, Cap, Cmd, Event
 
 DEFAULT_MAC = bytes.fromhex("020000000001")
-VERSIONS = 1  # highest device version offered: those below it are offered too
+VERSIONS = NEWEST  # highest device version offered: those below it are offered too
+TS_SLOT = 64  # bytes per time stamp slot
+RX_DATA_SLOT = 128  # bytes; what is told to drivers that ask (version 9), and what the others take
 
 
 class State(Enum):
@@ -55,6 +52,9 @@ class State(Enum):
 class Vmxnet3:
     """One NIC. `mac` is the permanent address (6 bytes), `moderation` None: an interrupt for every batch.
 
+    `version`: the highest device version offered. `queues`: the most (transmit, receive) queues told to drivers that
+    ask (version 6). `tx_data_slot`, `rx_data_slot`: bytes per data ring slot told (versions 3, 9). `timestamp_rate`: a
+    packet in so many gets a time stamp (version 9), 0 for none. `disabled_offloads`: bit 0 TSO, bit 1 LRO (version 9).
     `empty_vlan_table_passes`: a VLAN table of zeros filters nothing, as BSD drivers expect.
     """
 
@@ -70,6 +70,11 @@ class Vmxnet3:
         link_mbps: int = 10_000,
         moderation: Pace | None = None,
         empty_vlan_table_passes: bool = False,
+        queues: tuple[int, int] | None = None,
+        tx_data_slot: int = TX_DATA_SLOT,
+        rx_data_slot: int = RX_DATA_SLOT,
+        timestamp_rate: int = 0,
+        disabled_offloads: int = 0,
         name: str = "vmxnet3",
     ) -> None:
         if not 1 <= version <= VERSIONS:
@@ -77,15 +82,22 @@ class Vmxnet3:
         self.name, self.backend = name, backend if backend is not None else Null()
         self.mem = mem if mem is not None else GuestMemory()
         self.rules = RuleLog(RULES)
-        self.trace: Sink | None = None
-        self.faults: FaultPlan | None = None
-        self.permanent_mac, self._offered, self._pace = mac, (1 << version) - 1, moderation
-        self.link_up, self.link_mbps = True, link_mbps
-        self.filter = RxFilter(mac, empty_table_passes=empty_vlan_table_passes)
         note = self.rules.note
-        self._pt = RegBlock("BAR0", PT_REGS, self, note, "VMX-D-001")
-        self._vd = RegBlock("BAR1", VD_REGS, self, note, "VMX-D-001")
-        self.pci = pci_function(mac, self._pt, self._vd)
+        self.tap: Tap | None = None
+        self.permanent_mac, self._pace = mac, moderation
+        self.link_up, self.link_mbps = True, link_mbps
+        most = limits(version)
+        self._queues = queues if queues is not None else (most.tx_queues, most.rx_queues)
+        self._slots, self._stamp_every, self._disabled = (tx_data_slot, rx_data_slot), timestamp_rate, disabled_offloads
+        self.filter = RxFilter(mac, empty_table_passes=empty_vlan_table_passes)
+        self._settings = Settings(self.mem, note, self.filter)
+        self.wakes: Counter[str] = Counter()  # why the sleeping machine was to wake, and how often
+        irq = Interrupts(most.intrs)
+        self._vectors = Vectors(irq, note)
+        self._agreed = Negotiation(version, note, self._caps_changed)
+        self._bells = Doorbells(self._agreed, self._vectors, note)
+        self._vd = RegBlock("BAR1", vd_regs(version), (self, self._agreed), note, "VMX-D-001")
+        self.pci = pci_function(mac, version, self._bells.block, self._vd, irq, self._vector_rewritten)
         self.pci.on_command, self.pci.on_power = self._command_changed, self._power_changed
         self._commands: dict[int, Callable[[], int]] = self._command_table()
         self._path: Datapath | None = None
@@ -96,17 +108,52 @@ class Vmxnet3:
         """PCI reset: no version, no shared area, masks set, the permanent address."""
         self._stop()
         self.pci.reset()
-        self._pt.reset()
         self._vd.reset()
+        self._vectors.reset()
+        self._agreed.reset()
+        self._bells.reset()
         self.state = State.RESET
-        self.version = 0  # none selected yet: behaves as 1
         self._shared_at, self._half_address = 0, False
         self._answer = 0
         self.events = Event(0)
-        self._imr = (1 << MAX_INTRS) - 1  # a bit per vector
-        self.kicked = False
-        self.filter.clear()
+        self._settings.reset()
+        self.wakes.clear()
         self._set_mac(self.permanent_mac)
+
+    @property
+    def version(self) -> int:
+        """The device version the driver selected, 0 before it did."""
+        return self._agreed.version
+
+    @property
+    def caps(self) -> Cap:
+        """The capabilities in force (version 7)."""
+        return self._agreed.caps
+
+    @property
+    def kicked(self) -> bool:
+        """A doorbell was rung, or something else happened that `service` should look at."""
+        return self._bells.kicked
+
+    @kicked.setter
+    def kicked(self, kicked: bool) -> None:
+        self._bells.kicked = kicked
+
+    @property
+    def trace(self) -> Sink | None:
+        return self._vectors.trace
+
+    @trace.setter
+    def trace(self, sink: Sink | None) -> None:
+        self._vectors.trace = sink
+
+    @property
+    def faults(self) -> FaultPlan | None:
+        return self._vectors.faults
+
+    @faults.setter
+    def faults(self, plan: FaultPlan | None) -> None:
+        self._vectors.faults = plan
 
     # -- states and what they own -------------------------------------------------------------------------------
 
@@ -114,6 +161,11 @@ class Vmxnet3:
     def mac(self) -> bytes:
         """The current station address."""
         return self.filter.mac
+
+    @property
+    def wake_config(self) -> WakeFilter | None:
+        """What wakes the machine while it sleeps, as the driver last said."""
+        return self._settings.wake
 
     def set_link(self, up: bool, mbps: int | None = None) -> None:
         """Plug the cable in or out, or change its speed (Mbit/s); the driver hears of it."""
@@ -128,10 +180,10 @@ class Vmxnet3:
         """Leave ACTIVE: no data path, no view of guest memory, nothing waiting to be said."""
         if self._path is not None:
             self._path.release()
-            self._path = None
+            self._path = self._bells.path = None
             self.backend.link(False)
-        self._cause = 0  # a bit per vector: it was masked when something happened
-        self.pci.irq.drop()
+        self._vectors.stop()
+        self._agreed.active = self._bells.stopped_untold = False
 
     def _unmapped(self, lo: int, hi: int) -> None:
         """A range goes away: if a ring or table lies in it, let go of all; they are looked for again when needed."""
@@ -145,7 +197,7 @@ class Vmxnet3:
         Rings that were unmapped are looked for again; when they are gone for good the device has FAILED.
         """
         path = self._path
-        if path is None or not self.pci.bus_master:
+        if path is None or not self.pci.bus_master or self.pci.power_state:
             return None
         if path.stale:
             try:
@@ -175,30 +227,18 @@ class Vmxnet3:
             self.rules.note("VMX-D-065", "PCI command", command)
 
     def _power_changed(self, power: int) -> None:
+        self.kicked = self.kicked or self._path is not None
         if power and self.state is State.ACTIVE:
             self.rules.note("VMX-D-065", "power state", power)
 
+    def _caps_changed(self, caps: Cap) -> None:
+        if self._path is not None:
+            self._path.set_caps(caps)
+
+    def _vector_rewritten(self, vector: int) -> None:
+        self.rules.note("VMX-D-067", f"MSI-X vector {vector}", vector)
+
     # -- BAR1: the control plane --------------------------------------------------------------------------------
-
-    def _read_VRRS(self) -> int:
-        return self._offered
-
-    def _write_VRRS(self, value: int) -> None:
-        if self.state is State.ACTIVE:
-            self.rules.note("VMX-D-004", "VRRS", value)
-        elif value & value - 1 or not value & self._offered:
-            self.rules.note("VMX-D-003", "VRRS", value)
-        else:
-            self.version = value.bit_length()
-
-    def _read_UVRS(self) -> int:
-        return 1
-
-    def _write_UVRS(self, value: int) -> None:
-        if self.state is State.ACTIVE:
-            self.rules.note("VMX-D-004", "UVRS", value)
-        elif value != 1:
-            self.rules.note("VMX-D-003", "UVRS", value)
 
     def _write_DSAL(self, value: int) -> None:
         self._vd.values["DSAL"][0] = value
@@ -235,12 +275,7 @@ class Vmxnet3:
         self.filter.mac, self._mac_low = mac, int.from_bytes(mac[:4], "little")
 
     def _read_ICR(self) -> int:
-        asserted = self.pci.irq.line
-        if asserted:
-            self.pci.irq.set_line(False)
-            if self._path is not None and self._path.config.auto_mask:
-                self._imr |= 1
-        return int(asserted)
+        return self._vectors.acknowledge_line()
 
     def _read_ECR(self) -> int:
         return int(self.events)
@@ -255,65 +290,30 @@ class Vmxnet3:
     def _store_events(self) -> None:
         path = self._running()
         if path is not None:
-            path.store_events(self.events)
+            path.tables.store_events(self.events)
 
     def _raise_event(self, event: Event) -> None:
         if self._path is not None:
             self.events |= event
             self._store_events()
         if self._path is not None:  # the rings may have been found gone
-            self._signal(self._path.config.event_intr)
-
-    # -- BAR0: masks and doorbells ------------------------------------------------------------------------------
-
-    def _read_IMR(self, vector: int) -> int:
-        return self._imr >> vector & 1
-
-    def _write_IMR(self, vector: int, value: int) -> None:
-        if value & ~1 or (self._path is not None and vector >= self._path.config.intrs and not value):
-            self.rules.note("VMX-D-054", f"IMR {vector}", value)
-        bit = 1 << vector
-        if value & 1:
-            self._imr |= bit
-        else:
-            self._imr &= ~bit
-            if self._cause & bit:
-                self._signal(vector)
-
-    def _write_TXPROD(self, queue: int, value: int) -> None:
-        self._pt.values["TXPROD"][queue] = value
-        self._bell(f"TXPROD {queue}", queue, value, tx=True)
-
-    def _write_RXPROD(self, queue: int, value: int) -> None:
-        self._pt.values["RXPROD"][queue] = value
-        self._bell(f"RXPROD {queue}", queue, value)
-
-    def _write_RXPROD2(self, queue: int, value: int) -> None:
-        self._pt.values["RXPROD2"][queue] = value
-        self._bell(f"RXPROD2 {queue}", queue, value, ring=1)
-
-    def _bell(self, place: str, queue: int, value: int, *, tx: bool = False, ring: int = 0) -> None:
-        if self._path is None:
-            self.rules.note("VMX-D-030", place, value)
-            return
-        queues = self._path.queues
-        if queue >= len(queues.tx if tx else queues.rx):
-            self.rules.note("VMX-D-031", place, value)
-        else:
-            size = queues.tx[queue].size if tx else queues.rx[queue].rings[ring].size
-            if value >= max(size, 1):
-                self.rules.note("VMX-D-032", place, value)
-            self.kicked = True
+            self._vectors.signal(self._path.config.event_intr)
+        if event & (Event.TQERR | Event.RQERR):
+            self._bells.stopped_untold = True
 
     # -- commands -----------------------------------------------------------------------------------------------
 
     def _read_CMD(self) -> int:
+        self._bells.unread = False
         return self._answer
 
     def _write_CMD(self, value: int) -> None:
         if self._half_address:
             self.rules.note("VMX-D-007", "command between DSAL and DSAH", value)
             self._half_address = False
+        if self._bells.unread:
+            self.rules.note("VMX-D-027", "command", value)
+            self._bells.unread = False
         handler = self._commands.get(value)
         if handler is None or SINCE.get(Cmd(value), 1) > max(self.version, 1):
             self.rules.note("VMX-D-006", "CMD", value)
@@ -324,25 +324,33 @@ class Vmxnet3:
             self.trace("vmxnet3.command", command=value, answer=self._answer, state=self.state.value)
 
     def _command_table(self) -> dict[int, Callable[[], int]]:
-        mac = self.permanent_mac
+        mac, settings = self.permanent_mac, self._settings
         low, high = int.from_bytes(mac[:4], "little"), int.from_bytes(mac[4:], "little")
-        nothing = _answer(0)
+        nothing, refused, active = _answer(0), _answer(FAILED), self._while_active
+        tx_slot, rx_slot = self._slots
         return {
             Cmd.ACTIVATE_DEV: self._activate,
             Cmd.QUIESCE_DEV: self._quiesce,
             Cmd.RESET_DEV: self._reset_device,
-            Cmd.UPDATE_RX_MODE: self._while_active(self._load_rx_mode),
-            Cmd.UPDATE_MAC_FILTERS: self._while_active(self._load_multicast),
-            Cmd.UPDATE_VLAN_FILTERS: self._while_active(self._load_vlans),
-            Cmd.UPDATE_RSSIDT: self._while_active(self._load_rss),
-            Cmd.UPDATE_FEATURE: self._while_active(self._load_features),
-            Cmd.UPDATE_IML: self._while_active(_nothing),
-            Cmd.UPDATE_PMCFG: self._while_active(_nothing),
+            Cmd.UPDATE_RX_MODE: active(self._update_rx_mode),
+            Cmd.UPDATE_MAC_FILTERS: active(settings.multicast),
+            Cmd.UPDATE_VLAN_FILTERS: active(settings.vlans),
+            Cmd.UPDATE_RSSIDT: active(settings.rss_table),
+            Cmd.UPDATE_FEATURE: active(settings.features),
+            Cmd.UPDATE_IML: active(settings.moderation),
+            Cmd.UPDATE_PMCFG: active(settings.wake_up),
             Cmd.STOP_EMULATION: nothing,
             Cmd.LOAD_PLUGIN: nothing,
             Cmd.ACTIVATE_VF: nothing,
-            Cmd.GET_QUEUE_STATUS: self._while_active(Datapath.store_status),
-            Cmd.GET_STATS: self._while_active(Datapath.store_stats, early=True),
+            Cmd.SET_POLLING: nothing,  # rings are polled whenever that is better
+            Cmd.SET_COALESCE: active(settings.set_coalesce, unreachable=FAILED),
+            Cmd.REGISTER_MEMREGS: active(settings.memory_regions, unreachable=FAILED),
+            Cmd.SET_RSS_FIELDS: active(settings.set_rss_fields),
+            Cmd.SET_PKTSTEERING: refused,  # no capability says that it would work
+            Cmd.SET_ESP_QUEUE_SELECTION_CONF: refused,  # likewise
+            Cmd.SET_RING_BUFFER_SIZE: active(settings.ring_buffer_sizes),
+            Cmd.GET_QUEUE_STATUS: active(self._queue_status),
+            Cmd.GET_STATS: active(_store_stats, early=True),
             Cmd.GET_LINK: lambda: self.link_mbps << 16 | 1 if self.link_up else 0,
             Cmd.GET_PERM_MAC_LO: _answer(low),
             Cmd.GET_PERM_MAC_HI: _answer(high),
@@ -351,158 +359,153 @@ class Vmxnet3:
             Cmd.GET_DEV_EXTRA_INFO: nothing,
             Cmd.GET_CONF_INTR: nothing,  # any interrupt type, automatic masks
             Cmd.GET_ADAPTIVE_RING_INFO: _answer(1),
+            Cmd.GET_TXDATA_DESC_SIZE: lambda: tx_slot | (rx_slot << 16 if self.version >= 9 else 0),
+            Cmd.GET_COALESCE: active(settings.get_coalesce, unreachable=FAILED),
+            Cmd.GET_RSS_FIELDS: active(settings.get_rss_fields),
+            Cmd.GET_ENCAP_DSTPORT: active(settings.encapsulation_ports),
+            Cmd.GET_PKTSTEERING: refused,
+            Cmd.GET_MAX_QUEUES_CONF: _answer(self._queues[0] | self._queues[1] << 8),
+            Cmd.GET_RSS_HASH_FUNC: _answer(HASH_FUNC_TOEPLITZ),
+            Cmd.GET_MAX_CAPABILITIES: lambda: max_capabilities(self.version),
+            Cmd.GET_DCR0_REG: lambda: int(self.caps),
+            Cmd.GET_TSRING_DESC_SIZE: _answer(TS_SLOT | TS_SLOT << 16 if self._stamp_every else 0),
+            Cmd.GET_DISABLED_OFFLOADS: _answer(self._disabled),
         }
 
-    def _while_active(self, do: Callable[[Datapath], None], *, early: bool = False) -> Callable[[], int]:
+    def _while_active(
+        self, do: Callable[[Datapath], int], *, early: bool = False, unreachable: int = 0
+    ) -> Callable[[], int]:
         """A command that works on the shared area: nothing happens, and no memory is touched, while inactive.
 
-        `early`: drivers give it before there is a shared area, which is no fault.
+        `early`: drivers give it before there is a shared area, which is no fault. `unreachable`: the answer when its
+        argument lies nowhere.
         """
 
         def run() -> int:
             if not (self._shared_at or early):
                 self.rules.note("VMX-D-009", "command without a shared area", 0)
             path = self._running()
-            if path is not None:
-                try:
-                    do(path)
-                except DmaFault as fault:
-                    self.rules.note(fault.rule, "command argument", fault.value)
-            return 0
+            if path is None:
+                return 0
+            try:
+                return do(path)
+            except DmaFault as fault:
+                self.rules.note(fault.rule, "command argument", fault.value)
+                return unreachable
 
         return run
 
+    def _update_rx_mode(self, path: Datapath) -> int:
+        self.kicked = True  # frames may have waited for the filter to open
+        return self._settings.rx_mode(path)
+
+    def _queue_status(self, path: Datapath) -> int:
+        self._bells.stopped_untold = False
+        path.tables.store_status()
+        return 0
+
     def _activate(self) -> int:
+        answer = self._try_to_activate()
+        self._bells.unread, self._bells.refused = True, answer != 0
+        return answer
+
+    def _try_to_activate(self) -> int:
         if self.state is State.ACTIVE:
             self.rules.note("VMX-D-028", "ACTIVATE_DEV", 0)
             return 0
         if self.state is State.FAILED:
-            return 1
+            return FAILED
         if not (self.pci.bus_master and self.pci.memory_enabled):
             self.rules.note("VMX-D-066", "ACTIVATE_DEV", self.pci.config.word(4))
-            return 1
+            return FAILED
         if not self.version:
             self.rules.note("VMX-D-002", "ACTIVATE_DEV", 0)
         if self.faults is not None and self.faults.at("vmxnet3.activate"):
-            return 1
+            return FAILED
+        note = self.rules.note
         try:
-            config = read_config(self.mem, self._shared_at, self.rules.note)
-            queues = build_queues(self.mem, config, self.rules.note)
+            config = read_config(self.mem, self._shared_at, max(self.version, 1), note)
+            queues = build_queues(self.mem, config, self.caps, note)
             path = Datapath(
                 self.mem,
                 config,
                 queues,
                 self.backend,
                 self.filter,
-                signal=self._signal,
+                signal=self._vectors.signal,
                 event=self._raise_event,
+                note=note,
                 pace=self._pace,
+                caps=self.caps,
+                stamp_every=self._stamp_every,
             )
-            path.store_events(Event(0))
-            self._load_rx_mode(path)
-            self._load_multicast(path)
-            self._load_vlans(path)
-            self._load_rss(path)
+            path.tables.store_events(Event(0))
+            self._settings.load(path)
         except GuestFault as fault:
-            self.rules.note(fault.rule, f"ACTIVATE_DEV: {fault.what}", fault.value)
-            return 1
-        self._path, self.state = path, State.ACTIVE
+            note(fault.rule, f"ACTIVATE_DEV: {fault.what}", fault.value)
+            return FAILED
+        self._path = self._bells.path = path
+        self.state, self._agreed.active = State.ACTIVE, True
+        self._vectors.start(config.intrs, config.auto_mask)
         self.events = Event(0)
         self.backend.link(True)
         self.kicked = True
         return 0
 
     def _quiesce(self) -> int:
+        path = self._running()
+        if path is not None:
+            with self._reaching():
+                if path.tables.changed():
+                    self.rules.note("VMX-D-029", "QUIESCE_DEV", 0)
         self._stop()
         if self.state is not State.FAILED:
             self.state = State.QUIESCED if self._shared_at else State.RESET
         return 0
 
     def _reset_device(self) -> int:
-        """Version and current address survive: drivers do not set them again."""
+        """Version, capabilities and current address survive: drivers do not set them again."""
         self._quiesce()
-        self.filter.clear()
-        self.events, self._imr, self._shared_at = Event(0), (1 << MAX_INTRS) - 1, 0
+        self._settings.reset()
+        self._vectors.reset()
+        self.events, self._shared_at = Event(0), 0
         for name in ("DSAL", "DSAH"):
             self._vd.values[name][0] = 0
         self.state = State.RESET
         return 0
-
-    # -- what commands read from and write to the shared area ---------------------------------------------------
-
-    def _load_rx_mode(self, path: Datapath) -> None:
-        value = path.area()["rxMode"]
-        if value >> 5:
-            self.rules.note("VMX-D-060", "rxMode", value)
-        self.filter.mode = RxMode(value & 0x1F)
-        self.kicked = True  # frames may have waited for the filter to open
-
-    def _load_multicast(self, path: Datapath) -> None:
-        area = path.area()
-        length, address = area["mfTableLen"], area["mfTablePA"]
-        if length % 6 or length > MF_TABLE_MAX or (length and not address):
-            self.rules.note("VMX-D-059", "mfTableLen", length)
-            length -= length % 6
-        table = b""
-        if length and address:
-            try:
-                table = self.mem.read(address, length)
-            except DmaFault as fault:
-                self.rules.note("VMX-D-059", "mfTablePA", fault.value)
-        self.filter.multicast = frozenset(table[i : i + 6] for i in range(0, len(table), 6))
-
-    def _load_vlans(self, path: Datapath) -> None:
-        at = DRIVER_SHARED.offset["vfTable"]
-        self.filter.vlans = path.area_bytes()[at : at + 512]
-
-    def _load_features(self, path: Datapath) -> None:
-        path.set_features(check_features(path.area()["uptFeatures"], self.rules.note))
-        self._load_rss(path)
-
-    def _load_rss(self, path: Datapath) -> None:
-        path.rss = None
-        if path.features & Feature.RSS:
-            area = path.area()
-            found = read_rss(self.mem, path.config, area["rssConfLen"], area["rssConfPA"], self.rules.note)
-            if found is not None:
-                path.rss = Rss(found.hash_type, found.key, found.table, path.config.rx_queues)
-
-    # -- interrupts ---------------------------------------------------------------------------------------------
-
-    def _signal(self, vector: int) -> None:
-        """Everything bound to `vector` wants attention: deliver, or keep the cause while IMR masks it."""
-        bit = 1 << vector
-        if self._imr & bit:
-            self._cause |= bit
-            return
-        self._cause &= ~bit
-        irq = self.pci.irq
-        if self.faults is not None and self.faults.at("vmxnet3.interrupt"):
-            return
-        if irq.mode is Mode.INTX:
-            if vector == 0:
-                irq.set_line(True)
-            return
-        if self._path is not None and self._path.config.auto_mask:
-            self._imr |= bit
-        irq.fire(vector)
-        if self.trace is not None:
-            self.trace("vmxnet3.interrupt", vector=vector)
 
     # -- work ----------------------------------------------------------------------------------------------------
 
     def service(self, budget: int, now_ns: int) -> bool:
         """Run every queue once, `budget` descriptors or frames each. True: something was done, or can be at once."""
         self.kicked = False
+        if self.pci.power_state:
+            return self._listen_asleep(budget, now_ns)
         path = self._running()
         if path is None:
             return False
-        path.trace = self.trace
+        path.trace, path.tap = self.trace, self.tap
         try:
-            return path.service(budget, now_ns, link_up=self.link_up, polled=self.polled)
+            worked = path.service(budget, now_ns, link_up=self.link_up, polled=self.polled)
         except DmaFault as fault:  # a context manager would cost every round a microsecond
             self._lose(fault.rule, fault)
             return False
+        self._vectors.watch(now_ns)
+        return worked
+
+    def _listen_asleep(self, budget: int, now_ns: int) -> bool:
+        """In a sleep state nothing is delivered; a frame the driver named in its PMConf wakes the machine."""
+        wake = self._settings.wake
+        if self._path is None or wake is None or not self.link_up:
+            return False
+        frames = self.backend.receive(budget, now_ns)
+        for frame in frames:
+            if (reason := wake.reason(frame, self.mac)) is not None:
+                self.wakes[reason] += 1
+                self.pci.raise_pme()
+                if self.trace is not None:
+                    self.trace("vmxnet3.wake", reason=reason)
+        return len(frames) > 0
 
     def rest(self) -> bool:
         """Arm the transmit bells and look again. True: there is work after all."""
@@ -513,11 +516,17 @@ class Vmxnet3:
 
     def deadline(self) -> int | None:
         path = self._path
-        return path.deadline(link_up=self.link_up) if path is not None and self.pci.bus_master else None
+        if path is None or not self.pci.bus_master:
+            return None
+        if self.pci.power_state:
+            return self.backend.deadline() if self._settings.wake is not None else None
+        due = path.deadline(link_up=self.link_up), self._vectors.deadline()
+        return min((ns for ns in due if ns is not None), default=None)
 
 
-def _nothing(path: Datapath) -> None:
-    pass
+def _store_stats(path: Datapath) -> int:
+    path.tables.store_stats()
+    return 0
 
 
 def _answer(value: int) -> Callable[[], int]:

@@ -1,11 +1,9 @@
-"""Pure functions on frames: checksums, segmentation, VLAN tags, what a receive completion says, the RSS hash.
+"""Pure functions on frames: checksums, segmentation, VLAN tags, what a receive completion says.
 
-Ref: RFC 1071 (checksum), RFC 791, 768, 9293, 8200 (headers), IEEE 802.1Q (tag); Toeplitz hash as in Microsoft's RSS
-documentation.
+Ref: RFC 1071 (checksum), RFC 791, 768, 9293, 8200 (headers), IEEE 802.1Q (tag).
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 from struct import Struct
 
 from vmxnet3.wire import (
@@ -18,8 +16,6 @@ from vmxnet3.wire import (
     RCD_UDP,
     RCD_V4,
     RCD_V6,
-    HashType,
-    RssType,
 )
 
 Buffer = bytes | bytearray | memoryview
@@ -28,6 +24,7 @@ from_bytes = int.from_bytes
 
 TPID = b"\x81\x00"
 _FIN_PSH, _CWR = 0x09, 0x80
+L4_FIELD = {6: 16, 17: 6}  # where TCP and UDP have their checksum
 _IPV6_MORE = frozenset((0, 43, 60, 135))  # hop-by-hop, routing, destination options, mobility
 _HEADERS_MAX = 8  # IPv6 extension headers walked before giving up
 
@@ -58,6 +55,28 @@ def fill_checksum(frame: bytearray, start: int, at: int) -> None:
     frame[at : at + 2] = value.to_bytes(2, "big")
 
 
+def seed(frame: Buffer, l3: int, *, whole: bool = True) -> tuple[int, int] | None:
+    """(offset of the checksum, pseudo-header sum a driver leaves there, 0 to 0xFFFE) of the TCP or UDP packet at `l3`.
+
+    None: neither of the two. `whole`: the sum takes the length of the L4 packet along; for segmentation it does not.
+    """
+    size = len(frame)
+    version = frame[l3] >> 4 if size >= l3 + 20 else 0
+    if version == 4:
+        protocol, l4, addresses = frame[l3 + 9], l3 + 4 * (frame[l3] & 15), frame[l3 + 12 : l3 + 20]
+        end = l3 + (frame[l3 + 2] << 8 | frame[l3 + 3])
+    elif version == 6:
+        protocol, l4 = ipv6_upper(frame, l3)
+        addresses, end = frame[l3 + 8 : l3 + 40], l3 + 40 + (frame[l3 + 4] << 8 | frame[l3 + 5])
+    else:
+        return None
+    field = L4_FIELD.get(protocol)
+    if field is None or l4 + field + 2 > size:
+        return None
+    length = end - l4 if whole and end > l4 else 0
+    return l4 + field, (from_bytes(addresses, "big") + protocol + length) % 0xFFFF
+
+
 def insert_tag(frame: Buffer, tci: int) -> bytes:
     """`frame` with an 802.1Q tag after the addresses."""
     return b"".join((frame[:12], TPID, tci.to_bytes(2, "big"), frame[12:]))
@@ -71,13 +90,20 @@ class BadPacket(ValueError):
         self.value = value
 
 
-def segments(frame: bytes, hlen: int, mss: int) -> Iterator[bytes]:
+def ip_at(frame: Buffer) -> int:
+    """Where the packet behind the Ethernet header, and one tag at most, begins."""
+    return 18 if frame[12:14] == TPID else 14
+
+
+def segments(frame: bytes, hlen: int, mss: int, l3: int | None = None) -> Iterator[bytes]:
     """Cut a TCP frame into frames of at most `mss` payload bytes behind the first `hlen` bytes of headers.
 
     IPv4 id counts up, lengths and checksums are made anew, sequence numbers follow, FIN and PSH stay on the last, CWR
-    on the first. Raises `BadPacket` before the first segment.
+    on the first. `l3`: where the IP header is, if not behind the Ethernet header; what stands before it is repeated.
+    Raises `BadPacket` before the first segment.
     """
-    l3 = 18 if frame[12:14] == TPID else 14
+    if l3 is None:
+        l3 = ip_at(frame)
     version = frame[l3] >> 4 if len(frame) > l3 else 0
     if version == 4:
         l4 = l3 + 4 * (frame[l3] & 15)
@@ -85,15 +111,17 @@ def segments(frame: bytes, hlen: int, mss: int) -> Iterator[bytes]:
         addresses = frame[l3 + 12 : l3 + 20]
         if l4 < l3 + 20:
             raise BadPacket("IPv4 header shorter than 20 bytes", l4 - l3)
+        if protocol >= 0 and (frame[l3 + 6] & 0x3F or frame[l3 + 7]):
+            raise BadPacket("TSO on a fragment", frame[l3 + 6] << 8 | frame[l3 + 7])
     elif version == 6:
-        protocol, l4 = _ipv6_upper(frame[:hlen], l3)
+        protocol, l4 = ipv6_upper(frame[:hlen], l3)
         addresses = frame[l3 + 8 : l3 + 40]
     else:
         raise BadPacket("TSO on something that is not IP", version)
     if protocol != 6:
         raise BadPacket("TSO on something that is not TCP", protocol & 0xFF)
-    if hlen < l4 + 20 or hlen < l4 + 4 * (frame[l4 + 12] >> 4) or frame[l4 + 12] >> 4 < 5:
-        raise BadPacket("the header length stops before the end of the TCP header", hlen)
+    if not l4 + 20 <= hlen <= len(frame) or hlen < l4 + 4 * (frame[l4 + 12] >> 4) or frame[l4 + 12] >> 4 < 5:
+        raise BadPacket("the header length stops before the end of the TCP header, or is beyond the frame's", hlen)
     return _cut(frame, hlen, mss, l3, l4, version, addresses)
 
 
@@ -124,7 +152,7 @@ def _cut(frame: bytes, hlen: int, mss: int, l3: int, l4: int, version: int, addr
         yield bytes(head) + payload
 
 
-def _ipv6_upper(frame: Buffer, l3: int) -> tuple[int, int]:
+def ipv6_upper(frame: Buffer, l3: int) -> tuple[int, int]:
     """(upper protocol, its offset) behind IPv6 extension headers; -1 when they end nowhere, 44 for a fragment."""
     if len(frame) < l3 + 40:
         return -1, l3
@@ -180,6 +208,12 @@ def receive_facts(frame: Buffer) -> tuple[int, int]:
     return _UNKNOWN
 
 
+def ip_facts(frame: Buffer, l3: int) -> tuple[int, int]:
+    """The same of the IP packet at `l3`, wherever that is."""
+    version = frame[l3] >> 4 if len(frame) > l3 else 0
+    return _facts4(frame, l3) if version == 4 else _facts6(frame, l3) if version == 6 else _UNKNOWN
+
+
 def _facts4(frame: Buffer, l3: int) -> tuple[int, int]:
     if len(frame) < l3 + 20:
         return _UNKNOWN
@@ -204,7 +238,7 @@ def _facts4(frame: Buffer, l3: int) -> tuple[int, int]:
 
 
 def _facts6(frame: Buffer, l3: int) -> tuple[int, int]:
-    protocol, l4 = _ipv6_upper(frame, l3)
+    protocol, l4 = ipv6_upper(frame, l3)
     if protocol < 0 or frame[l3] >> 4 != 6:
         return _UNKNOWN
     end = l3 + 40 + (frame[l3 + 4] << 8 | frame[l3 + 5])
@@ -226,70 +260,3 @@ def _facts_l4(frame: Buffer, bit: int, l4: int, end: int, covered: Buffer, total
     elif end < l4 + 20:
         return RCD_CNC, word3 | bit
     return 0, word3 | bit | (RCD_TUC if ones_sum(covered, total) == 0 else 0)
-
-
-class Rss:
-    """The Toeplitz hash over the header fields the driver asked for, and the queue it leads to.
-
-    `key` 40 bytes, `table` queue numbers; an entry no queue has leads to queue 0.
-    """
-
-    def __init__(self, hash_type: int, key: bytes, table: bytes, queues: int) -> None:
-        self._type, self._key = hash_type, key
-        self._table = [entry if entry < queues else 0 for entry in table]
-
-    def choose(self, frame: Buffer) -> tuple[int, int, RssType]:
-        """(queue, hash, type) for `frame`; (0, 0, NONE) when no enabled field covers it."""
-        found = self._input(frame)
-        if found is None:
-            return 0, 0, RssType.NONE
-        kind, data = found
-        value = toeplitz(self._key, data)
-        return self._table[value % len(self._table)], value, kind
-
-    def _input(self, frame: Buffer) -> tuple[RssType, bytes] | None:
-        kind, l3 = frame[12:14], 14
-        if kind == TPID:
-            kind, l3 = frame[16:18], 18
-        if kind == b"\x08\x00" and len(frame) >= l3 + 20:
-            l4, protocol = l3 + 4 * (frame[l3] & 15), frame[l3 + 9]
-            whole = not (frame[l3 + 6] & 0x3F or frame[l3 + 7])
-            addresses = bytes(frame[l3 + 12 : l3 + 20])
-            with_ports, ip_only = HashType.TCP_IPV4, HashType.IPV4
-            types = RssType.TCPIPV4, RssType.IPV4
-        elif kind == b"\x86\xdd" and len(frame) >= l3 + 40:
-            protocol, l4 = _ipv6_upper(frame, l3)
-            whole = True
-            addresses = bytes(frame[l3 + 8 : l3 + 40])
-            with_ports, ip_only = HashType.TCP_IPV6, HashType.IPV6
-            types = RssType.TCPIPV6, RssType.IPV6
-        else:
-            return None
-        if protocol == 6 and whole and self._type & with_ports and len(frame) >= l4 + 4:
-            return types[0], addresses + bytes(frame[l4 : l4 + 4])
-        return (types[1], addresses) if self._type & ip_only else None
-
-
-@lru_cache(maxsize=4)
-def _toeplitz_table(key: bytes) -> list[list[int]]:
-    """For each input byte position, the 256 values it contributes."""
-    bits = int.from_bytes(key, "big")
-    width = 8 * len(key)
-    tables = []
-    for position in range(len(key) - 4):
-        windows = [bits >> (width - 32 - 8 * position - bit) & 0xFFFF_FFFF for bit in range(8)]
-        row = [0] * 256
-        for bit, window in enumerate(windows):
-            for byte in range(256):
-                if byte & 0x80 >> bit:
-                    row[byte] ^= window
-        tables.append(row)
-    return tables
-
-
-def toeplitz(key: bytes, data: bytes) -> int:
-    """The 32-bit hash of `data` (at most len(key) - 4 bytes)."""
-    value = 0
-    for row, byte in zip(_toeplitz_table(key), data, strict=False):
-        value ^= row[byte]
-    return value

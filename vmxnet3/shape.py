@@ -17,6 +17,9 @@ class Override(NamedTuple):
     set: Words = (0, 0, 0, 0)
 
 
+UNCHANGED = Override()
+
+
 class Lro(NamedTuple):
     """A packet made of `segments` wire frames with `mss` payload bytes each (0: unknown), as a type 4 completion says.
 
@@ -48,8 +51,8 @@ class Shape:
     """
 
     lro: Lro | None = None
-    first: Override = Override()
-    last: Override = Override()
+    first: Override = UNCHANGED
+    last: Override = UNCHANGED
     queue: int | None = None
     length: int | None = None
     strip: int | None = None

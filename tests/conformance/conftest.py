@@ -1,5 +1,5 @@
-"""The fixtures of the pair tests: the reference driver against the model, on every transport."""
+"""The suite's fixtures: the reference driver against the model, on every transport."""
 
-from tests.pair.conftest import make_rig, port, rig
+from vmxnet3.conform.fixtures import make_rig, port, pytest_generate_tests, rig
 
-__all__ = ["make_rig", "port", "rig"]
+__all__ = ["make_rig", "port", "pytest_generate_tests", "rig"]

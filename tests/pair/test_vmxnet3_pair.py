@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pvdev.transport.vfio_user import RUNG, Polling
-from tests.pair.rig import MAC, PEER, MakeRig, Rig, frame, served
 from vmxnet3.backend import Queue
+from vmxnet3.conform.inside import served
+from vmxnet3.conform.rig import MAC, PEER, MakeRig, Rig, frame
 from vmxnet3.driver import Driver
 from vmxnet3.driver.common import Buffer
 from vmxnet3.port import LoopbackPort

@@ -77,7 +77,7 @@ class ScratchDevice:
         self.polled = self.kicked = False
         self.resets = self.rests = self.rounds = 0
         self.block = SharedBlock(0x4000, "scratch-bar1")
-        self.regs = RegBlock("scratch.BAR0", REGISTERS, self, self.rules.note, "SCR-01")
+        self.regs = RegBlock("scratch.BAR0", REGISTERS, (self,), self.rules.note, "SCR-01")
         irq = Interrupts(VECTORS)
         bars = {
             0: Bar(0x1000, self.regs),

@@ -89,7 +89,7 @@ GOLDEN = {  # a VMXNET3's config space, by hand from the fields PCI and the vend
     0x40: "01 48 03fe 0000 0000",  # PM version 3; D1, D2; PME from every state
     0x48: "10 84 0200 00000000 0000 0000 02020000 0000 0202",  # PCIe 2 endpoint; no FLR; 5 GT/s x32
     0x84: "05 9c 8000 00000000 00000000 0000",  # MSI: one vector, 64 bits, no masks
-    0x9C: "11 00 1800 02000000 02100000",  # MSI-X: 25 entries in BAR 2, pending bits at 0x1000
+    0x9C: "11 00 4000 02000000 02100000",  # MSI-X: 65 entries in BAR 2, pending bits at 0x1000
     0x100: "0300 0100",  # DSN, last extended capability
     0x104: "0d0c0bff ff0a0002".replace(" ", ""),  # EUI-64 of 02:00:0a:0b:0c:0d
 }
@@ -344,14 +344,24 @@ def test_pending_bits_cannot_be_written(pci: PciFunction) -> None:
     assert (pci.read(2, 0x1000, 8), pci.irq.take()) == (0, 0)
 
 
-def test_table_writes_are_told() -> None:
+def test_messages_rewritten_while_in_use_are_told() -> None:
     heard: list[int] = []
-    bar = MsixBar(Interrupts(5), 0x1000, heard.append)
+    irq = Interrupts(5)
+    bar = MsixBar(irq, 0x1000, heard.append)
+    bar.write(0, 4, 0)  # MSI-X is off
+    irq.set_mode(Mode.MSIX)
+    bar.write(16, 4, 0)  # vector 1 is masked
+    for vector in (0, 2):
+        bar.write(16 * vector + 12, 4, 0)
 
-    for offset, size in ((0, 4), (76, 4), (16, 8), (17, 4), (0x1000, 4)):
+    for offset, size in ((0, 4), (4, 4), (32, 8), (12, 4), (16, 4), (0x1000, 4)):
         bar.write(offset, size, 0)
 
-    assert heard == [0, 4, 1]
+    assert heard == [0, 0, 2]
+
+
+def test_only_25_vectors_below_version_6() -> None:
+    assert [Vmxnet3(version=v).pci.config.word(0x9E) & 0x7FF for v in (1, 5, 6, 9)] == [24, 24, 64, 64]
 
 
 # -- BARs and reset ------------------------------------------------------------------------------------------------

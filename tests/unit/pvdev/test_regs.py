@@ -54,7 +54,7 @@ def owner() -> Owner:
 
 @pytest.fixture
 def block(owner: Owner, log: RuleLog) -> RegBlock:
-    return RegBlock("BAR9", TABLE, owner, log.note, ODD)
+    return RegBlock("BAR9", TABLE, (owner,), log.note, ODD)
 
 
 def seen(log: RuleLog) -> list[tuple[str, int, int]]:

@@ -7,8 +7,8 @@ import pytest
 from pvdev.errors import GuestFault
 from pvdev.mem import GuestMemory
 from tests.rig import NOWHERE, RawNic
-from vmxnet3.activation import Config, build_queues, check_features, read_config, read_rss
-from vmxnet3.wire import DRIVER_SHARED, MAGIC, RSS_CONF, Feature
+from vmxnet3.activation import Config, build_queues, check_features, read_config
+from vmxnet3.wire import DRIVER_SHARED, INTR_CONF_EXT, MAGIC, RSS_CONF, Cap
 
 Notes = list[tuple[str, str, int]]
 
@@ -54,10 +54,12 @@ def test_the_shared_area_by_hand(notes: Notes) -> None:
     mem.map(0x1000, memoryview(data + bytes(4096 - 720)))
     mem.map(0x2000, memoryview(bytearray(768)))
 
-    config = read_config(mem, 0x1000, note_into(notes))
+    config = read_config(mem, 0x1000, 1, note_into(notes))
 
     assert config == Config(
+        version=1,
         shared_at=0x1000,
+        shared_size=720,
         features=5,
         table_at=0x2000,
         mtu=9000,
@@ -67,6 +69,7 @@ def test_the_shared_area_by_hand(notes: Notes) -> None:
         auto_mask=True,
         intrs=3,
         event_intr=2,
+        levels=(0, 0, 0),
     )
     assert config.table_size == 768
     assert notes == []
@@ -81,7 +84,7 @@ def test_limits_are_inside(nic: RawNic, notes: Notes, field: str, values: tuple[
     for value in values:
         nic.tell(queueDescPA=table.address, queueDescLen=24 * 256, **{field: value})
 
-        config = read_config(nic.device.mem, nic.shared.address, note_into(notes))
+        config = read_config(nic.device.mem, nic.shared.address, 1, note_into(notes))
 
         assert config.table_size == 256 * (config.tx_queues + config.rx_queues)
     assert notes == []
@@ -91,7 +94,7 @@ def test_a_fault_names_rule_place_and_value(nic: RawNic, notes: Notes) -> None:
     nic.tell(mtu=59)
 
     with pytest.raises(GuestFault) as caught:
-        read_config(nic.device.mem, nic.shared.address, note_into(notes))
+        read_config(nic.device.mem, nic.shared.address, 1, note_into(notes))
 
     assert (caught.value.rule, caught.value.what, caught.value.value) == ("VMX-D-013", "mtu", 59)
 
@@ -99,7 +102,7 @@ def test_a_fault_names_rule_place_and_value(nic: RawNic, notes: Notes) -> None:
 def test_a_longer_table_than_needed_is_fine(nic: RawNic, notes: Notes) -> None:
     nic.tell(queueDescLen=4096)
 
-    read_config(nic.device.mem, nic.shared.address, note_into(notes))
+    read_config(nic.device.mem, nic.shared.address, 1, note_into(notes))
 
     assert notes == []
 
@@ -107,17 +110,90 @@ def test_a_longer_table_than_needed_is_fine(nic: RawNic, notes: Notes) -> None:
 def test_moderation_levels_beyond_the_vectors_are_not_looked_at(nic: RawNic, notes: Notes) -> None:
     nic.tell(numIntrs=2, modLevels=(8, 0, 99))
 
-    read_config(nic.device.mem, nic.shared.address, note_into(notes))
+    read_config(nic.device.mem, nic.shared.address, 1, note_into(notes))
 
     assert notes == []
 
 
 @pytest.mark.parametrize(
-    ("value", "kept", "noted"), [(0, 0, False), (0xF, 0xF, False), (0x10, 0, True), (1 << 40 | 3, 3, True)]
+    ("version", "value", "kept", "noted"),
+    [(1, 0, 0, False), (1, 0xF, 0xF, False), (3, 0x10, 0, True), (4, 0x1F, 0x1F, False), (9, 1 << 40 | 3, 3, True)],
 )
-def test_features_the_version_does_not_know_are_left_out(notes: Notes, value: int, kept: int, noted: bool) -> None:
-    assert check_features(value, note_into(notes)) == kept
+def test_features_the_version_does_not_know_are_left_out(
+    notes: Notes, version: int, value: int, kept: int, noted: bool
+) -> None:
+    assert check_features(value, version, note_into(notes)) == kept
     assert notes == [("VMX-D-024", "uptFeatures", value)] * noted
+
+
+# -- what later versions add -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "field", "value", "good"),
+    [
+        (5, "mtu", 9001, False),
+        (6, "mtu", 9190, True),
+        (6, "mtu", 9191, False),
+        (5, "numTxQueues", 9, False),
+        (6, "numTxQueues", 32, True),
+        (6, "numTxQueues", 33, False),
+        (6, "numRxQueues", 32, True),
+        (9, "numRxQueues", 33, False),
+        (5, "numIntrs", 26, False),
+        (9, "numIntrs", 25, True),
+    ],
+)
+def test_limits_by_version(nic: RawNic, notes: Notes, version: int, field: str, value: int, good: bool) -> None:
+    table = nic.port.alloc(64 * 256)
+    nic.tell(queueDescPA=table.address, queueDescLen=64 * 256, **{field: value})
+
+    try:
+        read_config(nic.device.mem, nic.shared.address, version, note_into(notes))
+        refused = False
+    except GuestFault:
+        refused = True
+
+    assert refused is not good
+
+
+def extended(nic: RawNic, **fields: Any) -> int:
+    """A shared area of 800 bytes whose interrupt configuration stands in the extension only; its address."""
+    area = nic.port.alloc(800)
+    area.view[:720] = DRIVER_SHARED.encode(**{**nic.area, "numIntrs": 0})
+    area.view[720:800] = INTR_CONF_EXT.encode(**fields)
+    return area.address
+
+
+def test_the_interrupt_extension_is_used_when_the_old_place_is_empty(nic: RawNic, notes: Notes) -> None:
+    at = extended(nic, autoMask=1, numIntrs=65, eventIntrIdx=64, modLevels=(8,) * 65)
+
+    config = read_config(nic.device.mem, at, 6, note_into(notes))
+
+    assert (config.intrs, config.event_intr, config.auto_mask, config.shared_size) == (65, 64, True, 800)
+    assert config.levels == (8,) * 65
+
+
+@pytest.mark.parametrize(("version", "fields"), [(5, {"numIntrs": 3}), (6, {"numIntrs": 66}), (6, {"numIntrs": 0})])
+def test_no_vectors_anywhere(nic: RawNic, notes: Notes, version: int, fields: dict[str, int]) -> None:
+    at = extended(nic, **fields)
+
+    with pytest.raises(GuestFault) as caught:
+        read_config(nic.device.mem, at, version, note_into(notes))
+
+    assert caught.value.rule == "VMX-D-014"
+
+
+def test_an_old_driver_has_no_more_than_720_bytes(notes: Notes) -> None:
+    """At the very end of mapped memory: what lies behind is not asked for."""
+    nic = RawNic()
+    nic.prepare()
+    end = nic.lend(NOWHERE, 720)
+    end[:] = DRIVER_SHARED.encode(**nic.area)
+
+    config = read_config(nic.device.mem, NOWHERE, 9, note_into(notes))
+
+    assert (config.shared_size, config.intrs) == (720, 2)
 
 
 # -- the queue table -----------------------------------------------------------------------------------------------
@@ -130,9 +206,9 @@ def test_queues_are_built_from_the_table_in_order(nic: RawNic, notes: Notes) -> 
     for n in range(3):
         nic.tell_rx(n, intrIdx=2 + n)
     before = nic.snapshot()
-    config = read_config(nic.device.mem, nic.shared.address, note_into(notes))
+    config = read_config(nic.device.mem, nic.shared.address, 1, note_into(notes))
 
-    queues = build_queues(nic.device.mem, config, note_into(notes))
+    queues = build_queues(nic.device.mem, config, Cap(0), note_into(notes))
 
     assert (queues.tx_intr, queues.rx_intr) == ([0, 1], [2, 3, 4])
     assert [queue.ring_at for queue in queues.tx] == [side.ring.memory.address for side in nic.tx]
@@ -156,9 +232,9 @@ def test_receive_ring_sizes_at_their_limits(notes: Notes, sizes: tuple[int, int]
         compRingBasePA=rings[2],
         compRingSize=comp,
     )
-    config = read_config(nic.device.mem, nic.shared.address, note_into(notes))
+    config = read_config(nic.device.mem, nic.shared.address, 1, note_into(notes))
 
-    queues = build_queues(nic.device.mem, config, note_into(notes))
+    queues = build_queues(nic.device.mem, config, Cap(0), note_into(notes))
 
     assert tuple(ring.size for ring in queues.rx[0].rings) == sizes
     assert notes == []
@@ -169,62 +245,22 @@ def test_a_ring_across_two_regions_is_refused(nic: RawNic, notes: Notes) -> None
     nic.lend(NOWHERE + 512, 512)
     nic.tell_tx(txRingBasePA=NOWHERE, txRingSize=64, compRingSize=64)
     nic.tell_tx(compRingBasePA=nic.port.alloc(1024, 512).address)
-    config = read_config(nic.device.mem, nic.shared.address, note_into(notes))
+    config = read_config(nic.device.mem, nic.shared.address, 1, note_into(notes))
 
     with pytest.raises(GuestFault) as caught:
-        build_queues(nic.device.mem, config, note_into(notes))
+        build_queues(nic.device.mem, config, Cap(0), note_into(notes))
 
     assert (caught.value.rule, caught.value.what) == ("VMX-D-017", "ring in unmapped memory")
 
 
 def test_the_last_of_many_queues_is_checked_too(nic: RawNic, notes: Notes) -> None:
     nic.tell_rx(2, compRingSize=33)
-    config = read_config(nic.device.mem, nic.shared.address, note_into(notes))
+    config = read_config(nic.device.mem, nic.shared.address, 1, note_into(notes))
 
     with pytest.raises(GuestFault) as caught:
-        build_queues(nic.device.mem, config, note_into(notes))
+        build_queues(nic.device.mem, config, Cap(0), note_into(notes))
 
     assert caught.value.what == "rx queue 2 completion ring size"
-
-
-# -- RSS -----------------------------------------------------------------------------------------------------------
-
-CONFIG = Config(0x1000, Feature.RSS, 0x2000, 1500, 0, 1, 4, False, 1, 0)
-KEY, TABLE = bytes(range(1, 41)), bytes(n % 4 for n in range(128))
-
-
-def rss_memory(**fields: Any) -> GuestMemory:
-    """A configuration at 0x1000."""
-    values = {"hashType": 3, "hashFunc": 1, "hashKeySize": 40, "indTableSize": 128, "hashKey": KEY, "indTable": TABLE}
-    mem = GuestMemory()
-    mem.map(0x1000, memoryview(bytearray(RSS_CONF.encode(**{**values, **fields}))))
-    return mem
-
-
-def test_an_rss_configuration(notes: Notes) -> None:
-    found = read_rss(rss_memory(), CONFIG, 176, 0x1000, note_into(notes))
-
-    assert found is not None
-    assert (found.hash_type, found.key, found.table) == (3, KEY, TABLE)
-    assert notes == []
-
-
-def test_a_shorter_table(notes: Notes) -> None:
-    found = read_rss(rss_memory(indTableSize=4), CONFIG, 52, 0x1000, note_into(notes))
-
-    assert found is not None
-    assert found.table == TABLE[:4]
-
-
-def test_what_lies_beyond_its_length_is_not_read(notes: Notes) -> None:
-    mem = GuestMemory()
-    mem.map(0x1000, memoryview(bytearray(RSS_CONF.encode(hashFunc=1, hashKeySize=40, indTableSize=8)[:60])))
-
-    found = read_rss(mem, CONFIG, 60, 0x1000, note_into(notes))
-
-    assert found is not None
-    assert found.table == bytes(8)
-    assert notes == []
 
 
 def test_sizes_of_the_structures_named_by_the_header() -> None:

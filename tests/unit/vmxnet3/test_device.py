@@ -100,7 +100,7 @@ def test_every_command_in_every_state(state: State, command: Cmd) -> None:
 @pytest.mark.parametrize("state", list(State), ids=lambda state: state.name)
 def test_a_pci_reset_gives_a_new_device(state: State) -> None:
     nic = REACH[state]()
-    fresh = Vmxnet3(mac=MAC)
+    fresh = Vmxnet3(mac=MAC, version=1)
     nic.vd(wire.REG_MACL, 0x22)
     nic.vd(wire.REG_MACH, 0x33)
     nic.pt(wire.REG_IMR, 0)
@@ -116,7 +116,7 @@ def test_a_pci_reset_gives_a_new_device(state: State) -> None:
     assert (nic.device.deadline(), nic.device.service(64, 0)) == (None, False)
 
 
-@pytest.mark.parametrize("version", [0, 2, 10])
+@pytest.mark.parametrize("version", [0, 10])
 def test_versions_that_are_not_offered(version: int) -> None:
     with pytest.raises(ValueError, match="device version"):
         Vmxnet3(version=version)
@@ -314,7 +314,10 @@ def test_nothing_is_said_after_quiesce() -> None:
 
 def test_interrupts_wait_for_company_and_not_for_ever() -> None:
     nic = RawNic(moderation=Pace(frames=4, ns=1000, lazy_frames=3, lazy_ns=5000))
-    nic.bring_up()
+    nic.prepare()
+    nic.tell(modLevels=(8, 8))
+    assert nic.activate() == 0
+    nic.arm_all()
     messages(nic, 0)
 
     fired = []

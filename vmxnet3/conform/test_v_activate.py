@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from tests.pair.rig import BROADCAST, MAC, PEER, MakeRig, Rig, frame
 from vmxnet3 import wire
+from vmxnet3.conform.rig import BROADCAST, MAC, PEER, Can, MakeRig, Rig, frame
 from vmxnet3.driver import Driver
 from vmxnet3.wire import Cmd, RxMode
 
@@ -139,12 +139,12 @@ def test_VMX_V_012_bad_configuration_is_refused(rig: Rig, name: str) -> None:
 def test_VMX_V_013_good_activate_after_a_bad_one(rig: Rig, name: str) -> None:
     driver = prepared(rig)
     SPOILS[name](driver)
-    bad = driver.activate()
+    if driver.activate() == 0:
+        pytest.skip("the device accepts it: there is nothing to come back from")
 
     driver.configure(driver.config)
     driver.set_dsa()
 
-    assert bad != 0
     assert driver.activate() == 0
     assert rig.carried(driver, frame(seed=5)) == [frame(seed=5)]
 
@@ -168,7 +168,7 @@ def test_VMX_V_013_a_thousand_cycles_do_not_grow(rig: Rig) -> None:
     after = cycle(1000)
 
     assert driver.activate() == 0
-    assert after - before < 500
+    assert after - before < 500 or not rig.can(Can.INSIDE)
 
 
 def test_VMX_V_014_shared_area_told_once_serves_every_activation(rig: Rig) -> None:
@@ -202,7 +202,9 @@ def test_VMX_V_015_rings_start_over(rig: Rig, stop: str) -> None:
         driver.send(frame(seed=seed))
         rig.reap(driver, 1)
     rig.sent(40)
-    assert len(rig.carried(driver, *[frame(seed=seed) for seed in range(70)])) == 70
+    for seed in range(70):
+        rig.feed(frame(seed=seed))
+        rig.got(driver, 1)
 
     getattr(driver, stop)()
     driver.configure(driver.config)

@@ -3,8 +3,8 @@
 import pytest
 
 from pvdev.device import Port
-from tests.pair.rig import MAC, PEER, Rig, frame
 from vmxnet3 import wire
+from vmxnet3.conform.rig import MAC, PEER, Rig, frame
 from vmxnet3.driver import Driver
 from vmxnet3.driver.pci import CAP_MSI, CAP_MSIX, CAP_PCIE, CAP_PM, EXT_DSN, probe_pci
 from vmxnet3.wire import Cmd
@@ -34,8 +34,9 @@ def test_VMX_V_001_identity_and_bars(port: Port) -> None:
 
     assert facts.ids == (0x15AD, 0x07B0, 0x15AD, 0x07B0)
     assert (facts.class_code, facts.revision, facts.pin) == (0x020000, 1, 1)
-    assert facts.bars == {0: 4096, 1: 4096, 2: 8192}
-    assert facts.bar_flags == {0: 0, 1: 0, 2: 0}  # 32-bit memory, not prefetchable
+    assert facts.bars[0] in (4096, 16 << 20)  # large with the doorbell pages of version 7
+    assert (facts.bars[1], facts.bars[2]) == (4096, 8192)
+    assert [facts.bar_flags[bar] for bar in range(3)] == [0] * 3  # 32-bit memory, not prefetchable
     assert (facts.msix_table, facts.msix_pba) == ((2, 0), (2, 0x1000))
 
 
@@ -79,7 +80,8 @@ def test_VMX_V_004_reset_values(port: Port) -> None:
 def test_VMX_V_005_result_can_be_read_again(port: Port) -> None:
     first = command(port, Cmd.GET_LINK)
 
-    assert first == 10000 << 16 | 1
+    assert first & 0xFFFF == 1
+    assert first >> 16
     assert [port.read(wire.BAR_VD, wire.REG_CMD) for _ in range(3)] == [first] * 3
 
 
@@ -117,7 +119,7 @@ def test_VMX_V_007_version_survives_reset_and_quiesce(rig: Rig) -> None:
     driver.set_dsa()
 
     assert driver.activate() == 0
-    assert "VMX-D-002" not in rig.broken()  # "no version selected" was not seen
+    assert rig.kept("VMX-D-002")  # "no version selected" was not seen
 
 
 def test_VMX_V_008_permanent_address_is_constant(rig: Rig) -> None:
@@ -163,7 +165,9 @@ def test_VMX_V_010_get_commands_in_every_state(rig: Rig) -> None:
     quiesced = answers()
     driver.reset()
 
-    assert fresh == [10000 << 16 | 1, 0, 0x07B0]
+    assert fresh[0] & 0xFFFF == 1
+    assert fresh[1] < 16  # a kind and a way of masking, nothing else
+    assert fresh[2] == 0x07B0
     assert [active, quiesced, answers()] == [fresh] * 3
 
 
@@ -181,14 +185,14 @@ def test_VMX_V_016_shared_area_is_not_touched_before_activate(rig: Rig) -> None:
 
 @pytest.mark.parametrize("cmd", INACTIVE)
 def test_VMX_V_019_commands_without_shared_area_touch_no_memory(rig: Rig, cmd: Cmd) -> None:
-    page = memoryview(bytearray(b"\x5a" * 4096))
-    rig.device.mem.map(0, page)
+    page = rig.page_0()
+    page[:] = b"\x5a" * 4096
     driver = rig.blank()
     driver.probe()
 
     assert driver.command(cmd) == 0
     assert bytes(page) == b"\x5a" * 4096
-    assert not {"MEM-01", "MEM-02"} & rig.broken()
+    assert rig.kept("MEM-01", "MEM-02")
 
 
 def test_VMX_V_019_stats_after_quiesce_write_nothing(rig: Rig) -> None:
@@ -224,7 +228,7 @@ def test_VMX_V_076_version_survives_d3_and_back(rig: Rig) -> None:
     rig.port.write(CONFIG, 0x44, 0, 2)
     resumed(driver)
 
-    assert "VMX-D-002" not in rig.broken()
+    assert rig.kept("VMX-D-002")
     assert rig.carried(driver, frame(seed=3)) == [frame(seed=3)]
 
 

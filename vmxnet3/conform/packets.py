@@ -8,7 +8,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 from scapy.utils import checksum
 
-from tests.pair.rig import MAC, PEER
+from vmxnet3.conform.rig import MAC, PEER
 
 __all__ = [
     "ARP",

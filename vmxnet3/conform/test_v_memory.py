@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.pair.packets import IP, TCP, Raw, ether, payload, seed
-from tests.pair.rig import Rig, frame
 from vmxnet3 import wire
+from vmxnet3.conform.packets import IP, TCP, Raw, ether, payload, seed
+from vmxnet3.conform.rig import Can, Rig, frame
 from vmxnet3.driver import Driver, Tso
 
 CONFIG = 7
@@ -67,7 +67,7 @@ def test_VMX_V_078_no_bus_mastering_no_dma(rig: Rig) -> None:
 
     assert still
     assert rig.sent(1) == [frame(seed=1)]
-    assert [packet.data for packet in rig.got(driver, 1)] == [frame(seed=2)]
+    assert not rig.can(Can.HOLD) or [packet.data for packet in rig.got(driver, 1)] == [frame(seed=2)]
 
 
 def test_VMX_V_078_refused_without_bus_mastering(rig: Rig) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.pair.packets import ARP, IP, TCP, UDP, Dot1Q, IPv6, Raw, ether, payload
-from tests.pair.rig import BROADCAST, MAC, PEER, MakeRig, Rig, frame
 from vmxnet3.backend import Queue
+from vmxnet3.conform.packets import ARP, IP, TCP, UDP, Dot1Q, IPv6, Raw, ether, payload
+from vmxnet3.conform.rig import BROADCAST, MAC, PEER, MakeRig, Rig, frame
 from vmxnet3.driver import Driver, Received, Rss
 from vmxnet3.wire import Cmd, Feature, HashType, RssType, RxMode
 
@@ -178,7 +178,7 @@ def passed(rig: Rig, driver: Driver, frames: dict[str, bytes]) -> set[str]:
         seen.extend(packet.data for packet in driver.receive())
         return mark in seen
 
-    assert rig.port.until(look)
+    assert rig.until(look)
     driver.set_rx_mode(mode)
     return {name for name, data in frames.items() if data in seen}
 

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from tests.pair.packets import ICMP, IP, TCP, UDP, Dot1Q, IPv6, Raw, ether, lay, offsets, payload, rebuilt, seed
-from tests.pair.rig import BROADCAST, MAC, PEER, MakeRig, Rig, build, frame
 from vmxnet3 import wire
 from vmxnet3.backend import Queue
+from vmxnet3.conform.packets import ICMP, IP, TCP, UDP, Dot1Q, IPv6, Raw, ether, lay, offsets, payload, rebuilt, seed
+from vmxnet3.conform.rig import BROADCAST, MAC, PEER, MakeRig, Rig, frame
 from vmxnet3.driver import Config, Csum, Driver, Tso, TxD, describe
 from vmxnet3.wire import Event, QueueError
 
@@ -166,34 +166,6 @@ def test_VMX_V_029_data_ring(rig: Rig) -> None:
 
     assert rig.sent(4) == [*[frame(1514, seed=n) for n in range(3)], frame(100, seed=9)]
     rig.reap(driver, 4)
-
-
-def test_rings_end_the_same_however_the_bell_is_rung() -> None:
-    finals = [three_ways(transport, each) for transport, each in WAYS]
-
-    assert finals[0] == finals[1] == finals[2]
-
-
-WAYS = [("local", True), ("local", False), ("local-budget-1", False)]
-
-
-def three_ways(transport: str, each: bool) -> tuple[list[bytes], bytes]:
-    """Some packets of every shape, with a bell per packet or one for all: frames sent and final guest memory."""
-    with build(transport, Queue()) as rig:
-        driver = rig.driver(tx_ring=64)
-        tcp = ether(V4, TCP(sport=1, dport=2, flags="PA"), Raw(payload(4000)))
-        udp = ether(V6, UDP(sport=1, dport=2), Raw(payload(301)))
-        driver.send(frame(seed=1), doorbell=each)
-        driver.send(frame(1514, seed=2), pieces=[14, 700, 800], doorbell=each)
-        driver.send(seed(tcp, length=False), offload=Tso(54, 1000), header=54, doorbell=each)
-        driver.send(seed(udp), offload=Csum(*offsets(udp)), vlan=0x6005, doorbell=each)
-        driver.send(frame(seed=3), cq=False, doorbell=each)
-        driver.send(frame(seed=4), doorbell=each)
-        driver.kick()
-        rig.settle()
-        driver.stats()
-        driver.tx[0].ctrl[0] = 0
-        return list(rig.net.sent), rig.snapshot()
 
 
 # -- checksums -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,154 @@
+"""Our own model as the target: called directly, or behind a vfio-user server in a thread."""
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pvdev.device import Port
+from pvdev.mem import Region
+from pvdev.transport.inproc import BUDGET, LocalPort
+from pvdev.transport.vfio_user import RUNG, Polling, Server, VfioUserPort
+from vmxnet3.backend import Queue
+from vmxnet3.conform.target import ARENA, MAC, Can
+from vmxnet3.device import Vmxnet3
+
+PATIENCE_S = 5.0
+
+
+class Served(Vmxnet3):
+    """A device in a server's thread that can be asked to finish what there is to do."""
+
+    def __init__(self, net: Queue, **options: Any) -> None:
+        self._round_lock = threading.Condition()
+        self._rounds_begun = self._round_idle = 0  # rounds of service, and the last one that found nothing to do
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        super().__init__(net, **options)
+
+    def fileno(self) -> int:
+        """Turns readable when `finish` wants a round."""
+        return self._wake_fd
+
+    def service(self, budget: int, now_ns: int) -> bool:
+        with self._round_lock:
+            self._rounds_begun += 1
+        worked = super().service(budget, now_ns)
+        with self._round_lock:
+            if not worked:
+                self._round_idle = self._rounds_begun
+                self._round_lock.notify_all()
+        return worked
+
+    def wake(self) -> None:
+        """Have the server look at the device."""
+        os.eventfd_write(self._wake_fd, 1)
+
+    def finish(self) -> None:
+        """Wait until a round of service that began after this call had nothing to do."""
+        with self._round_lock:
+            mark = self._rounds_begun
+            self.wake()
+            assert self._round_lock.wait_for(lambda: self._round_idle > mark, PATIENCE_S), "the server does not serve"
+
+    def close(self) -> None:
+        os.close(self._wake_fd)
+
+
+@dataclass
+class ModelTarget:
+    """The model in this process, and a port to it."""
+
+    device: Vmxnet3
+    net: Queue
+    port: Port
+    can: frozenset[Can] = frozenset(Can)
+    _region: Region | None = field(default=None, repr=False)
+
+    def pump(self) -> None:
+        """Nothing to move: the device reads `net` itself."""
+
+    def settle(self) -> None:
+        if isinstance(self.device, Served):
+            self.device.finish()
+            self.port.read(7, 0)  # the answer comes behind the interrupts of that round
+        else:
+            self.port.until(lambda: True)
+
+    def memory(self) -> bytes:
+        return b"".join(bytes(region.view) for region in self.device.mem.regions() if region.view is not None)
+
+    def set_link(self, up: bool, mbps: int | None) -> None:
+        self.device.set_link(up, mbps)
+
+    def broken(self) -> set[str]:
+        return self.device.rules.numbers()
+
+    def unplug(self) -> memoryview:
+        region = self.device.mem.regions()[0]
+        view = region.view
+        assert view is not None
+        self._region = self.device.mem.unmap(region.lo, region.hi - region.lo)
+        return view
+
+    def plug(self, view: memoryview) -> None:
+        assert self._region is not None
+        self.device.mem.map(self._region.lo, view, token=self._region.token)
+
+    def page_0(self) -> memoryview:
+        page = memoryview(bytearray(4096))
+        self.device.mem.map(0, page)
+        return page
+
+
+@dataclass(frozen=True)
+class ModelBench:
+    """Models called directly, working off `budget` units in a round; `options` are those of every device made."""
+
+    name: str = "local"
+    budget: int = BUDGET
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def connect(self, net: Queue, **options: Any) -> Iterator[ModelTarget]:
+        device = Vmxnet3(net, **{"mac": MAC, **self.options, **options})
+        port = LocalPort(device, memory=ARENA, budget=self.budget)
+        yield ModelTarget(device, net, port)
+        port.close()
+
+
+@dataclass(frozen=True)
+class ServedBench:
+    """Models behind a vfio-user server each."""
+
+    name: str = "vfio-user"
+
+    @contextmanager
+    def connect(self, net: Queue, **options: Any) -> Iterator[ModelTarget]:
+        with served(net, polling=RUNG, **{"mac": MAC, **options}) as (device, port):
+            yield ModelTarget(device, net, port)
+
+
+@contextmanager
+def served(
+    net: Queue, *, polling: Polling, share: bool = True, **options: Any
+) -> Iterator[tuple[Served, VfioUserPort]]:
+    """A device behind a vfio-user server in a thread, and a client's port to it."""
+    device = Served(net, **options)
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(polling=polling)
+        path = Path(folder) / "nic"
+        server.add(device, path, watch=[device])
+        with server.background():
+            port = VfioUserPort(path, memory=ARENA, share=share)
+            try:
+                yield device, port
+            finally:
+                port.close()
+    device.close()
+
+
+OURS = (ModelBench(), ModelBench("local-budget-1", budget=1), ServedBench())
