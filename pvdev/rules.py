@@ -4,7 +4,7 @@ A rule is declared once, beside the device it belongs to, in our own words with 
 printed from these tables. A violation is recorded, never raised: the device goes on as hardware would.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -52,18 +52,22 @@ class RuleBook:
 
 @dataclass
 class Violation:
-    """All the times one rule was broken at one place: the first and the last value seen, and the count."""
+    """All the times one rule was broken at one place: the first and the last value seen, and the count.
+
+    `known`: why this driver, as it is known, may break it; "" when it may not.
+    """
 
     rule: Rule
     place: str
     first: int
     last: int
     count: int = 0
+    known: str = ""
 
     def __str__(self) -> str:
         times = f", {self.count} times" if self.count > 1 else ""
-        rule = self.rule
-        return f"{rule.number} [{rule.severity.value}] {self.place}: {rule.text} (got {self.last:#x}{times})"
+        rule, known = self.rule, f"; known: {self.known}" if self.known else ""
+        return f"{rule.number} [{rule.severity.value}] {self.place}: {rule.text} (got {self.last:#x}{times}{known})"
 
 
 PLACES_MAX = 64  # places kept apart per rule: a hostile guest must not grow the log
@@ -71,10 +75,14 @@ PLACES_MAX = 64  # places kept apart per rule: a hostile guest must not grow the
 
 @dataclass
 class RuleLog:
-    """Collects the violations of one device. `listener` hears of each the first time it is seen at a place."""
+    """Collects the violations of one device. `listener` hears of each the first time it is seen at a place.
+
+    `known`: rule number -> why the driver at hand is known to break it.
+    """
 
     book: RuleBook
     listener: Callable[[Violation], None] | None = None
+    known: Mapping[str, str] = field(default_factory=dict)
     _seen: dict[tuple[str, str], Violation] = field(default_factory=dict)
     _places: dict[str, int] = field(default_factory=dict)
 
@@ -88,8 +96,8 @@ class RuleLog:
                 seen = self._seen.get((number, place))
             if seen is None:
                 self._places[number] = places + 1
-                seen = self._seen[number, place] = Violation(self.book[number], place, value, value)
-                seen.count = 1
+                seen = Violation(self.book[number], place, value, value, 1, self.known.get(number, ""))
+                self._seen[number, place] = seen
                 if self.listener is not None:
                     self.listener(seen)
                 return
@@ -105,6 +113,10 @@ class RuleLog:
     def count(self, number: str | None = None) -> int:
         """How often rule `number` (None: any rule) was broken."""
         return sum(v.count for v in self._seen.values() if number in (None, v.rule.number))
+
+    def unknown(self) -> list[Violation]:
+        """The violations nobody expects of the driver at hand: what fails a strict run."""
+        return [violation for violation in self if not violation.known]
 
     def numbers(self) -> set[str]:
         """The numbers of the rules broken so far."""

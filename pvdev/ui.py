@@ -117,6 +117,7 @@ def violations_json(seen: Iterable[Violation]) -> list[dict[str, Any]]:
             "place": v.place,
             "value": v.last,
             "count": v.count,
+            "known": v.known,
             "text": v.rule.text,
         }
         for v in seen

@@ -77,7 +77,7 @@ class Datapath:
         self._armed = True  # the driver rings for transmit
         self._retry_ns = self._retry_step = 0
         self._relooks: tuple[int, ...] = ()
-        self._now_ns = 0
+        self.now_ns = 0  # of the last round
         self._tx_bells, self._rx_bells = [0] * config.tx_queues, [0] * config.rx_queues
         self.tables = Tables(mem, config, queues.all())
         for queue in queues.all():
@@ -193,14 +193,14 @@ class Datapath:
             return False
         self._set_bells(armed=True)
         fence()
-        self._relooks = tuple(self._now_ns + ns for ns in RELOOK_NS)
+        self._relooks = tuple(self.now_ns + ns for ns in RELOOK_NS)
         return any(queue.ready(1) for queue in self.queues.tx)
 
     # -- work --------------------------------------------------------------------------------------------------------
 
     def service(self, budget: int, now_ns: int, *, link_up: bool, polled: bool) -> bool:
         """Run every queue once, `budget` descriptors or frames each. True: something was done, or can be at once."""
-        self._now_ns = now_ns
+        self.now_ns = now_ns
         worked = self._transmit(budget, now_ns, link_up)
         if link_up and self._receive(budget, now_ns):
             worked = True

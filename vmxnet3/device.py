@@ -14,7 +14,7 @@ from enum import Enum
 from pvdev.errors import GuestFault
 from pvdev.faults import FaultPlan
 from pvdev.irq import Interrupts, Pace
-from pvdev.mem import DmaFault, GuestMemory
+from pvdev.mem import DmaFault, GuestMemory, SharedBlock
 from pvdev.pci import CMD_MASTER
 from pvdev.regs import RegBlock
 from pvdev.rules import RuleLog
@@ -26,15 +26,18 @@ from vmxnet3.doorbells import Doorbells
 from vmxnet3.filters import RxFilter
 from vmxnet3.function import pci_function, vd_regs
 from vmxnet3.negotiation import Negotiation
+from vmxnet3.profiles import LETTER, Profile
 from vmxnet3.rules import RULES
 from vmxnet3.settings import FAILED, Settings
 from vmxnet3.vectors import Vectors
 from vmxnet3.versions import NEWEST, limits, max_capabilities
 from vmxnet3.wake import WakeFilter
-from vmxnet3.wire import DEVICE_ID, HASH_FUNC_TOEPLITZ, REVISION, SINCE, TX_DATA_SLOT, Cap, Cmd, Event
+from vmxnet3.wire import DEVICE_ID, HASH_FUNC_TOEPLITZ, PAGE, REVISION, SINCE, TX_DATA_SLOT, Cap, Cmd, Event
 
 DEFAULT_MAC = bytes.fromhex("020000000001")
 VERSIONS = NEWEST  # highest device version offered: those below it are offered too
+D3HOT = 3  # power state
+UNHEARD_NS = 100_000  # between two looks at rings whose doorbells are mapped memory
 TS_SLOT = 64  # bytes per time stamp slot
 RX_DATA_SLOT = 128  # bytes; what is told to drivers that ask (version 9), and what the others take
 
@@ -55,7 +58,10 @@ class Vmxnet3:
     `version`: the highest device version offered. `queues`: the most (transmit, receive) queues told to drivers that
     ask (version 6). `tx_data_slot`, `rx_data_slot`: bytes per data ring slot told (versions 3, 9). `timestamp_rate`: a
     packet in so many gets a time stamp (version 9), 0 for none. `disabled_offloads`: bit 0 TSO, bit 1 LRO (version 9).
-    `empty_vlan_table_passes`: a VLAN table of zeros filters nothing, as BSD drivers expect.
+    `mask_page`: a page the driver's side may map in place of the interrupt masks, so that writing them costs it nothing
+    (version 7: with LARGE_BAR the doorbells stand elsewhere; without it the rings are then looked at all the time).
+    `profile`: the driver to be expected. `empty_vlan_table_passes`: a VLAN table of zeros filters nothing, whatever the
+    profile.
     """
 
     polled = False
@@ -69,19 +75,23 @@ class Vmxnet3:
         version: int = VERSIONS,
         link_mbps: int = 10_000,
         moderation: Pace | None = None,
+        profile: Profile = LETTER,
         empty_vlan_table_passes: bool = False,
         queues: tuple[int, int] | None = None,
         tx_data_slot: int = TX_DATA_SLOT,
         rx_data_slot: int = RX_DATA_SLOT,
         timestamp_rate: int = 0,
         disabled_offloads: int = 0,
+        mask_page: SharedBlock | None = None,
         name: str = "vmxnet3",
     ) -> None:
         if not 1 <= version <= VERSIONS:
             raise ValueError(f"device version {version}: 1 to {VERSIONS} are offered")
+        if mask_page is not None and version < 7:
+            raise ValueError(f"device version {version} has masks and doorbells on one page: it cannot be mapped")
         self.name, self.backend = name, backend if backend is not None else Null()
         self.mem = mem if mem is not None else GuestMemory()
-        self.rules = RuleLog(RULES)
+        self.rules = RuleLog(RULES, known=profile.known)
         note = self.rules.note
         self.tap: Tap | None = None
         self.permanent_mac, self._pace = mac, moderation
@@ -89,15 +99,16 @@ class Vmxnet3:
         most = limits(version)
         self._queues = queues if queues is not None else (most.tx_queues, most.rx_queues)
         self._slots, self._stamp_every, self._disabled = (tx_data_slot, rx_data_slot), timestamp_rate, disabled_offloads
-        self.filter = RxFilter(mac, empty_table_passes=empty_vlan_table_passes)
+        self.filter = RxFilter(mac, empty_table_passes=empty_vlan_table_passes or profile.empty_vlan_table_passes)
         self._settings = Settings(self.mem, note, self.filter)
         self.wakes: Counter[str] = Counter()  # why the sleeping machine was to wake, and how often
         irq = Interrupts(most.intrs)
-        self._vectors = Vectors(irq, note)
+        self._mask_page = mask_page
+        self._vectors = Vectors(irq, note, mask_page.view[:PAGE] if mask_page is not None else None)
         self._agreed = Negotiation(version, note, self._caps_changed)
         self._bells = Doorbells(self._agreed, self._vectors, note)
         self._vd = RegBlock("BAR1", vd_regs(version), (self, self._agreed), note, "VMX-D-001")
-        self.pci = pci_function(mac, version, self._bells.block, self._vd, irq, self._vector_rewritten)
+        self.pci = pci_function(mac, version, self._bells.block, self._vd, irq, self._vector_rewritten, mask_page)
         self.pci.on_command, self.pci.on_power = self._command_changed, self._power_changed
         self._commands: dict[int, Callable[[], int]] = self._command_table()
         self._path: Datapath | None = None
@@ -105,19 +116,25 @@ class Vmxnet3:
         self.reset()
 
     def reset(self) -> None:
-        """PCI reset: no version, no shared area, masks set, the permanent address."""
+        """PCI reset: no version, no shared area, masks set, the permanent address.
+
+        One that finds the function asleep is part of waking up (machines reset their devices then): what was agreed
+        stays, since Linux resumes without agreeing again.
+        """
+        asleep = self.pci.power_state == D3HOT
         self._stop()
         self.pci.reset()
         self._vd.reset()
         self._vectors.reset()
-        self._agreed.reset()
+        if not asleep:
+            self._agreed.reset()
+            self.wakes.clear()
         self._bells.reset()
         self.state = State.RESET
         self._shared_at, self._half_address = 0, False
         self._answer = 0
         self.events = Event(0)
         self._settings.reset()
-        self.wakes.clear()
         self._set_mac(self.permanent_mac)
 
     @property
@@ -490,7 +507,7 @@ class Vmxnet3:
         except DmaFault as fault:  # a context manager would cost every round a microsecond
             self._lose(fault.rule, fault)
             return False
-        self._vectors.watch(now_ns)
+        self._vectors.look(now_ns)
         return worked
 
     def _listen_asleep(self, budget: int, now_ns: int) -> bool:
@@ -520,7 +537,9 @@ class Vmxnet3:
             return None
         if self.pci.power_state:
             return self.backend.deadline() if self._settings.wake is not None else None
-        due = path.deadline(link_up=self.link_up), self._vectors.deadline()
+        due = [path.deadline(link_up=self.link_up), self._vectors.deadline()]
+        if self._mask_page is not None and not self.caps & Cap.LARGE_BAR:
+            due.append(path.now_ns + UNHEARD_NS)
         return min((ns for ns in due if ns is not None), default=None)
 
 

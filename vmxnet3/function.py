@@ -6,6 +6,7 @@ Ref: Linux vmxnet3_defs.h (register offsets); config-space dumps of VMware virtu
 from collections.abc import Callable
 
 from pvdev.irq import Interrupts
+from pvdev.mem import SharedBlock
 from pvdev.pci import (
     Bar,
     Handler,
@@ -96,16 +97,23 @@ def pci_function(
     vd: Handler,
     irq: Interrupts,
     rewritten: Callable[[int], None] | None = None,
+    mask_page: SharedBlock | None = None,
 ) -> PciFunction:
     """The PCI function of a NIC with this permanent address that offers versions up to this one.
 
-    `pt` and `vd` answer for BAR0 and BAR1; `rewritten` hears of MSI-X vectors changed while they are in use. From
-    version 7 on BAR0 has room for the doorbell page of LARGE_BAR, negotiated or not.
+    `pt` and `vd` answer for BAR0 and BAR1; `rewritten` hears of MSI-X vectors changed while they are in use;
+    `mask_page` is memory the driver's side may map in place of the first page of BAR0. From version 7 on BAR0 has room
+    for the doorbell page of LARGE_BAR, negotiated or not.
     """
-    pt_size = PAGE if version < 7 else LARGE_PT_SIZE
+    pt_bar = Bar(
+        PAGE if version < 7 else LARGE_PT_SIZE,
+        pt,
+        shared=mask_page,
+        areas=((REG_IMR, PAGE),) if mask_page is not None else (),
+    )
     return PciFunction(
         Identity(VENDOR_ID, DEVICE_ID, 0x020000, REVISION, VENDOR_ID, DEVICE_ID),
-        {BAR_PT: Bar(pt_size, pt), BAR_VD: Bar(PAGE, vd), BAR_MSIX: Bar(2 * PAGE, MsixBar(irq, PAGE, rewritten))},
+        {BAR_PT: pt_bar, BAR_VD: Bar(PAGE, vd), BAR_MSIX: Bar(2 * PAGE, MsixBar(irq, PAGE, rewritten))},
         [
             power_management(0x40),
             pcie_endpoint(0x48),

@@ -106,7 +106,13 @@ DRIVER_RULES = (
     Rule("VMX-D-047", _A, "a checksum field to be filled holds the pseudo-header's sum", "Linux, FreeBSD"),
     Rule("VMX-D-048", _F, "a descriptor is not written again before its packet is completed", "header"),
     Rule("VMX-D-049", _A, "the transmit ring keeps one descriptor free", "Linux, OpenBSD"),
-    Rule("VMX-D-050", _V, "a HEAD buffer has at least 128 bytes, a BODY at least 1", "header"),
+    Rule(
+        "VMX-D-050",
+        _V,
+        "a HEAD buffer has at least 128 bytes, a BODY at least 1",
+        "header",
+        known="Linux (MTU below 106, version 7)",
+    ),
     Rule("VMX-D-051", _V, "ring 1 holds BODY buffers only, from version 7 on ring 0 HEAD buffers only", "header"),
     Rule("VMX-D-052", _V, "a receive descriptor is left alone while the device owns it", "header"),
     Rule(

@@ -10,24 +10,31 @@ from pvdev.irq import Interrupts, Mode
 from pvdev.trace import Sink
 
 PATIENCE_NS = 2_000_000_000  # a vector delivered, masked, and with something new to say for so long is forgotten
+LOOK_NS = (50_000, 1_000_000)  # between two looks at a mask nobody reports the clearing of: at first, and later
+EAGER_NS = 20_000_000  # how long is "at first"
 
 
 class Vectors:
     """IMR and what waits behind it. `note` records broken rules.
 
-    `auto_mask`: the device sets IMR when it delivers. `in_use` vectors were announced by ACTIVATE; 0 while inactive.
+    `page` is where the masks stand, a word of eight bytes each, when the driver's side may map it: unmasking is then
+    seen by looking, and only while there is something to say. `auto_mask`: the device sets IMR when it delivers.
+    `in_use` vectors were announced by ACTIVATE; 0 while inactive.
     """
 
-    def __init__(self, irq: Interrupts, note: Callable[[str, str, int], None]) -> None:
-        self._irq, self._note = irq, note
+    def __init__(self, irq: Interrupts, note: Callable[[str, str, int], None], page: memoryview | None = None) -> None:
+        self._irq, self._note, self._mapped = irq, note, page is not None
+        self._masks = (page if page is not None else memoryview(bytearray(8 * irq.vectors))).cast("I")
         self.trace: Sink | None = None
         self.faults: FaultPlan | None = None
         self.in_use, self.auto_mask = 0, False
+        self._now_ns = 0
         self.reset()
 
     def reset(self) -> None:
         """Everything masked, nothing pending."""
-        self._imr = (1 << self._irq.vectors) - 1  # a bit per vector
+        for vector in range(self._irq.vectors):
+            self._masks[2 * vector] = 1
         self._told = 0  # a bit per vector: masked by its own delivery
         self.stop()
 
@@ -38,31 +45,30 @@ class Vectors:
     def stop(self) -> None:
         """Nothing that was to be said is said any more; masks stay."""
         self._cause = 0  # a bit per vector: it was masked when something happened
-        self._since: int | None = None  # when the first of them came, unless nobody has looked at the clock
+        self._waits_ns = 0  # when the first of them came
+        self._since: int | None = None  # when `look` first saw one that was told, and masked since
         self._line_since: int | None = None
         self.in_use = 0
         self._irq.drop()
 
     def read(self, vector: int) -> int:
-        return self._imr >> vector & 1
+        return self._masks[2 * vector] & 1
 
     def write(self, vector: int, value: int) -> None:
         """The driver writes IMR of `vector`: unmasking delivers what was kept."""
         if value & ~1 or (self.in_use and vector >= self.in_use and not value):
             self._note("VMX-D-054", f"IMR {vector}", value)
-        bit = 1 << vector
-        self._told &= ~bit
-        if value & 1:
-            self._imr |= bit
-        else:
-            self._imr &= ~bit
-            if self._cause & bit:
-                self.signal(vector)
+        self._told &= ~(1 << vector)
+        self._masks[2 * vector] = value & 1
+        if not value & 1 and self._cause >> vector & 1:
+            self.signal(vector)
 
     def signal(self, vector: int) -> None:
         """Everything bound to `vector` wants attention: deliver, or keep the cause while IMR masks it."""
         bit = 1 << vector
-        if self._imr & bit:
+        if self._masks[2 * vector] & 1:
+            if not self._cause:
+                self._waits_ns = self._now_ns
             self._cause |= bit
             return
         self._cause &= ~bit
@@ -74,7 +80,7 @@ class Vectors:
                 irq.set_line(True)
             return
         if self.in_use and self.auto_mask:
-            self._imr |= bit
+            self._masks[2 * vector] = 1
             self._told |= bit
         irq.fire(vector)
         if self.trace is not None:
@@ -87,13 +93,19 @@ class Vectors:
             self._irq.set_line(False)
             self._line_since = None
             if self.in_use and self.auto_mask:
-                self._imr |= 1
+                self._masks[0] = 1
         return int(asserted)
 
-    # -- patience -----------------------------------------------------------------------------------------------------
+    # -- looking ------------------------------------------------------------------------------------------------------
 
-    def watch(self, now_ns: int) -> None:
-        """Note a driver that never comes back to what it was told."""
+    def look(self, now_ns: int) -> None:
+        """Deliver what was unmasked behind our back; note a driver that never comes back to what it was told."""
+        self._now_ns = now_ns
+        if self._mapped and self._cause:
+            for vector in range(self.in_use):
+                if self._cause >> vector & 1 and not self._masks[2 * vector] & 1:
+                    self._told &= ~(1 << vector)
+                    self.signal(vector)
         forgotten = self._cause & self._told
         if not forgotten:
             self._since = None
@@ -112,6 +124,8 @@ class Vectors:
             self._line_since = -1  # said; not again until it is acknowledged
 
     def deadline(self) -> int | None:
-        """When `watch` has something to say (ns)."""
+        """When `look` may find something (ns)."""
         due = [since + PATIENCE_NS for since in (self._since, self._line_since) if since is not None and since >= 0]
+        if self._mapped and self._cause:
+            due.append(self._now_ns + LOOK_NS[self._now_ns - self._waits_ns > EAGER_NS])
         return min(due, default=None)

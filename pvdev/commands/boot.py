@@ -36,6 +36,7 @@ def build_device(text: str) -> kinds.Built:
 @click.option(
     "--accel", help="QEMU's accelerators, tried in this order  [default: kvm:tcg where KVM is usable, else tcg]"
 )
+@click.option("--control", type=click.Path(), help="a socket for `pvdev control` while the guest runs; mode 0600")
 @click.option("--strict", is_flag=True, help="exit code 1 when a driver broke a rule")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
 def command(
@@ -48,6 +49,7 @@ def command(
     memory: str,
     cpus: int,
     accel: str | None,
+    control: str | None,
     strict: bool,
     more: tuple[str, ...],
 ) -> int:
@@ -56,6 +58,7 @@ def command(
         raise ConfigError("nothing to boot: give --kernel (with --initrd), --disk or --iso")
     if initrd and not kernel:
         raise ConfigError("--initrd needs --kernel")
+    from pvdev.control import ControlSocket
     from pvdev.transport.vfio_user import Server
 
     qemu = find_qemu()
@@ -76,6 +79,9 @@ def command(
             item.device.name = f"{item.device.name}-{i}"
             server.add(item.device, folder / f"{i}.sock", watch=item.watch)
             args += ["-device", device_arg(folder / f"{i}.sock")]
+        if control is not None:
+            controls = {item.device.name: item.controls for item in built}
+            owns.enter_context(ControlSocket(server, control, controls))
         with server.background():
             code = subprocess.run([*args, *more], check=False).returncode
     for item in built:
@@ -86,4 +92,4 @@ def command(
     if code:
         print(f"pvdev: QEMU ended with code {code}", file=sys.stderr)
         return 1
-    return 1 if strict and any(item.device.rules for item in built) else 0
+    return 1 if strict and any(item.device.rules.unknown() for item in built) else 0

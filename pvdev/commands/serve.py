@@ -13,8 +13,19 @@ from pvdev import kinds, ui
 from pvdev.qemu import device_arg, machine_args
 
 
-def serve(kind: kinds.Kind, values: dict[str, Any], socket: str, *, posted: bool, strict: bool, as_json: bool) -> int:
-    """Serve until SIGINT or SIGTERM; then the rules that were broken. 1: some were, and `strict`."""
+def serve(
+    kind: kinds.Kind,
+    values: dict[str, Any],
+    socket: str,
+    *,
+    control: str | None,
+    posted: bool,
+    strict: bool,
+    as_json: bool,
+) -> int:
+    """Serve until SIGINT or SIGTERM; then the rules that were broken. 1: one was that the driver is not known
+    for, and `strict`."""
+    from pvdev.control import ControlSocket
     from pvdev.transport.vfio_user import Server
 
     built = kind.build(values)
@@ -28,6 +39,8 @@ def serve(kind: kinds.Kind, values: dict[str, Any], socket: str, *, posted: bool
             signal.signal(signum, stop)
         try:
             endpoint = server.add(built.device, socket, watch=built.watch)
+            if control is not None:
+                built.owns.enter_context(ControlSocket(server, control, {built.device.name: built.controls}))
             if not as_json:
                 _say_how(built.device.name, socket)
             server.run()
@@ -44,7 +57,7 @@ def serve(kind: kinds.Kind, values: dict[str, Any], socket: str, *, posted: bool
             ui.violations(protocol)
     if fault := built.faults():
         print(fault, file=sys.stderr)
-    return 1 if strict and rules else 0
+    return 1 if strict and rules.unknown() else 0
 
 
 def _say_how(name: str, socket: str) -> None:
@@ -56,14 +69,17 @@ def _say_how(name: str, socket: str) -> None:
 def _subcommand(name: str) -> click.Command:
     kind = kinds.load(name)
 
-    def run(socket: str, posted: bool, strict: bool, as_json: bool, **values: Any) -> int:
-        return serve(kind, values, socket, posted=posted, strict=strict, as_json=as_json)
+    def run(socket: str, control: str | None, posted: bool, strict: bool, as_json: bool, **values: Any) -> int:
+        return serve(kind, values, socket, control=control, posted=posted, strict=strict, as_json=as_json)
 
     params = [
         click.Option(
             ["--socket"], required=True, type=click.Path(), help="where to listen; mode 0600, removed at exit"
         ),
         *kind.params,
+        click.Option(
+            ["--control"], type=click.Path(), help="a socket for `pvdev control` while the device runs; mode 0600"
+        ),
         click.Option(
             ["--posted"],
             is_flag=True,

@@ -116,6 +116,21 @@ def test_a_pci_reset_gives_a_new_device(state: State) -> None:
     assert (nic.device.deadline(), nic.device.service(64, 0)) == (None, False)
 
 
+def test_a_reset_while_asleep_keeps_what_was_agreed() -> None:
+    """QEMU resets every device when the machine wakes, and Linux resumes without writing VRRS or DCR again."""
+    nic = RawNic(version=9)
+    nic.vd(wire.REG_VRRS, 1 << 8)
+    nic.vd(wire.REG_DCR, wire.Cap.LARGE_BAR)
+    nic.port.write(7, 0x44, 3, 2)
+
+    nic.port.reset()
+    asleep = nic.device.version, nic.device.caps, nic.device.pci.power_state
+    nic.port.reset()
+
+    assert asleep == (9, wire.Cap.LARGE_BAR, 0)
+    assert (nic.device.version, nic.device.caps) == (0, wire.Cap(0))
+
+
 @pytest.mark.parametrize("version", [0, 10])
 def test_versions_that_are_not_offered(version: int) -> None:
     with pytest.raises(ValueError, match="device version"):
