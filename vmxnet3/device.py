@@ -26,19 +26,19 @@ from vmxnet3.doorbells import Doorbells
 from vmxnet3.filters import RxFilter
 from vmxnet3.function import pci_function, vd_regs
 from vmxnet3.negotiation import Negotiation
+from vmxnet3.offer import Offer, constant
 from vmxnet3.profiles import LETTER, Profile
 from vmxnet3.rules import RULES
 from vmxnet3.settings import FAILED, Settings
 from vmxnet3.vectors import Vectors
-from vmxnet3.versions import NEWEST, limits, max_capabilities
+from vmxnet3.versions import NEWEST, limits
 from vmxnet3.wake import WakeFilter
-from vmxnet3.wire import DEVICE_ID, HASH_FUNC_TOEPLITZ, PAGE, REVISION, SINCE, TX_DATA_SLOT, Cap, Cmd, Event
+from vmxnet3.wire import PAGE, SINCE, TX_DATA_SLOT, Cap, Cmd, Event
 
 DEFAULT_MAC = bytes.fromhex("020000000001")
 VERSIONS = NEWEST  # highest device version offered: those below it are offered too
 D3HOT = 3  # power state
 UNHEARD_NS = 100_000  # between two looks at rings whose doorbells are mapped memory
-TS_SLOT = 64  # bytes per time stamp slot
 RX_DATA_SLOT = 128  # bytes; what is told to drivers that ask (version 9), and what the others take
 
 
@@ -96,13 +96,11 @@ class Vmxnet3:
         self.tap: Tap | None = None
         self.permanent_mac, self._pace = mac, moderation
         self.link_up, self.link_mbps = True, link_mbps
-        most = limits(version)
-        self._queues = queues if queues is not None else (most.tx_queues, most.rx_queues)
-        self._slots, self._stamp_every, self._disabled = (tx_data_slot, rx_data_slot), timestamp_rate, disabled_offloads
+        self._offer = Offer(mac, version, queues, tx_data_slot, rx_data_slot, timestamp_rate, disabled_offloads)
         self.filter = RxFilter(mac, empty_table_passes=empty_vlan_table_passes or profile.empty_vlan_table_passes)
         self._settings = Settings(self.mem, note, self.filter)
         self.wakes: Counter[str] = Counter()  # why the sleeping machine was to wake, and how often
-        irq = Interrupts(most.intrs)
+        irq = Interrupts(limits(version).intrs)
         self._mask_page = mask_page
         self._vectors = Vectors(irq, note, mask_page.view[:PAGE] if mask_page is not None else None)
         self._agreed = Negotiation(version, note, self._caps_changed)
@@ -341,10 +339,8 @@ class Vmxnet3:
             self.trace("vmxnet3.command", command=value, answer=self._answer, state=self.state.value)
 
     def _command_table(self) -> dict[int, Callable[[], int]]:
-        mac, settings = self.permanent_mac, self._settings
-        low, high = int.from_bytes(mac[:4], "little"), int.from_bytes(mac[4:], "little")
-        nothing, refused, active = _answer(0), _answer(FAILED), self._while_active
-        tx_slot, rx_slot = self._slots
+        settings, active = self._settings, self._while_active
+        nothing, refused = constant(0), constant(FAILED)
         return {
             Cmd.ACTIVATE_DEV: self._activate,
             Cmd.QUIESCE_DEV: self._quiesce,
@@ -369,24 +365,11 @@ class Vmxnet3:
             Cmd.GET_QUEUE_STATUS: active(self._queue_status),
             Cmd.GET_STATS: active(_store_stats, early=True),
             Cmd.GET_LINK: lambda: self.link_mbps << 16 | 1 if self.link_up else 0,
-            Cmd.GET_PERM_MAC_LO: _answer(low),
-            Cmd.GET_PERM_MAC_HI: _answer(high),
-            Cmd.GET_DID_LO: _answer(DEVICE_ID),
-            Cmd.GET_DID_HI: _answer(REVISION),
-            Cmd.GET_DEV_EXTRA_INFO: nothing,
-            Cmd.GET_CONF_INTR: nothing,  # any interrupt type, automatic masks
-            Cmd.GET_ADAPTIVE_RING_INFO: _answer(1),
-            Cmd.GET_TXDATA_DESC_SIZE: lambda: tx_slot | (rx_slot << 16 if self.version >= 9 else 0),
             Cmd.GET_COALESCE: active(settings.get_coalesce, unreachable=FAILED),
             Cmd.GET_RSS_FIELDS: active(settings.get_rss_fields),
             Cmd.GET_ENCAP_DSTPORT: active(settings.encapsulation_ports),
             Cmd.GET_PKTSTEERING: refused,
-            Cmd.GET_MAX_QUEUES_CONF: _answer(self._queues[0] | self._queues[1] << 8),
-            Cmd.GET_RSS_HASH_FUNC: _answer(HASH_FUNC_TOEPLITZ),
-            Cmd.GET_MAX_CAPABILITIES: lambda: max_capabilities(self.version),
-            Cmd.GET_DCR0_REG: lambda: int(self.caps),
-            Cmd.GET_TSRING_DESC_SIZE: _answer(TS_SLOT | TS_SLOT << 16 if self._stamp_every else 0),
-            Cmd.GET_DISABLED_OFFLOADS: _answer(self._disabled),
+            **self._offer.answers(self._agreed),
         }
 
     def _while_active(
@@ -454,7 +437,7 @@ class Vmxnet3:
                 note=note,
                 pace=self._pace,
                 caps=self.caps,
-                stamp_every=self._stamp_every,
+                stamp_every=self._offer.timestamp_rate,
             )
             path.tables.store_events(Event(0))
             self._settings.load(path)
@@ -546,7 +529,3 @@ class Vmxnet3:
 def _store_stats(path: Datapath) -> int:
     path.tables.store_stats()
     return 0
-
-
-def _answer(value: int) -> Callable[[], int]:
-    return lambda: value
