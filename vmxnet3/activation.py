@@ -220,7 +220,8 @@ class _Builder:
         if comp_size < sum(size for _, size in rings):
             self._note("VMX-D-019", f"{place} completion ring size", comp_size)
         base, slot = self._rx_data_ring(area["rxDataRingBasePA"], area["rxDataRingDescSize"], rings[0][1], place)
-        layout = RxLayout(rings, area["compRingBasePA"], comp_size, base, slot)
+        stamped = config.version >= 9 and bool(area["rxTSRingBasePA"] and area["rxTSRingDescSize"])
+        layout = RxLayout(rings, area["compRingBasePA"], comp_size, base, slot, stamped)
         return RxQueue(
             i,
             config.rx_queues,

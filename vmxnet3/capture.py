@@ -1,19 +1,28 @@
-"""Capture files as streams of Ethernet frames: pcap and pcapng in, pcapng out.
+"""Capture files as streams of Ethernet frames: pcap and pcapng in (`pcapng` writes them).
 
 Works on binary file objects handed in; opens nothing. Memory stays at a few MiB however long the capture is.
 Ref: draft-ietf-opsawg-pcap (pcap), draft-ietf-opsawg-pcapng (pcapng); block, option and field names are theirs.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple, Protocol
 
 from pvdev.errors import ConfigError
 
+
+class PacketOptions(NamedTuple):
+    """What a pcapng packet block says of its frame beyond stamp and bytes."""
+
+    comment: str | None = None  # opt_comment; several are joined by newlines
+    flags: int = 0  # epb_flags
+    queue: int | None = None  # epb_queue
+    rss_hash: int | None = None  # epb_hash, the Toeplitz one
+
+
 # One frame: stamp (ns since 1970), bytes held in the file, length on the wire (larger: the capture cut the
-# frame), index into `interfaces`, comment. A plain tuple: a NamedTuple makes the whole reading loop 1.4 times slower.
-Captured = tuple[int, bytes, int, int, str | None]
-Pieces = bytes | bytearray | memoryview | Sequence[bytes | bytearray | memoryview]
+# frame), index into `interfaces`, options. A plain tuple: a NamedTuple makes the whole reading loop 1.4 times slower.
+Captured = tuple[int, bytes, int, int, PacketOptions | None]
 
 ETHERNET = 1  # LINKTYPE_ETHERNET, the only one a NIC can be offered
 MAX_FRAME = 1 << 18  # bytes; the largest snaplen capture tools write. A longer record is damage, not a frame
@@ -32,6 +41,8 @@ SHB_TYPE = b"\x0a\x0d\x0d\x0a"  # reads the same in both byte orders
 BYTE_ORDER = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 IDB, PB, SPB, EPB = 1, 2, 3, 6
 OPT_ENDOFOPT, OPT_COMMENT, SHB_USERAPPL = 0, 1, 4
+EPB_FLAGS, EPB_HASH, EPB_QUEUE = 2, 3, 6
+HASH_TOEPLITZ = 5  # first byte of an epb_hash; the hash follows in the section's byte order, as DPDK writes it
 IF_NAME, IF_DESCRIPTION, IF_TSRESOL, IF_TSOFFSET = 2, 3, 9, 14
 LINK_NAMES = {
     0: "BSD loopback",
@@ -47,10 +58,6 @@ class ReadFile(Protocol):
     """The one thing the reader needs of a file; `read1` is used where there is one, so a live pipe is not held up."""
 
     def read(self, size: int, /) -> bytes | None: ...
-
-
-class WriteFile(Protocol):
-    def write(self, data: bytes, /) -> object: ...
 
 
 class Interface(NamedTuple):
@@ -76,6 +83,7 @@ class CaptureReader:
         self.format = "pcap"
         self.interfaces: list[Interface] = []
         self.frames = 0  # handed out so far
+        self.annotated = False  # a frame with options was read: worth a look at those of the batch
         self.cut: str | None = None
         self._source = source = _Source(file, name)
         source.have(4)
@@ -202,8 +210,8 @@ class CaptureReader:
                 stamp = (high << 32 | low) * num
                 if scaled:
                     stamp //= den
-                comment = self._comment(buf, last + 3 & ~3, stop - 4) if stop - last > 7 else None
-                add((stamp + offset, buf[first:last], wire, index, comment))
+                options = self._epb_options(buf, last + 3 & ~3, stop - 4) if stop - last > 7 else None
+                add((stamp + offset, buf[first:last], wire, index, options))
                 pos = stop
             source.pos = pos
             if batch:
@@ -302,8 +310,8 @@ class CaptureReader:
         if held > MAX_FRAME or at + held > room:
             raise _BrokenRecord(f"is damaged: {held} bytes in one frame")
         self._ethernet(interface)
-        comment = self._comment(block, at + held + 3 & ~3, room) if kind != SPB else None
-        return stamp, block[at : at + held], wire, self._section + number, comment
+        options = self._epb_options(block, at + held + 3 & ~3, room) if kind != SPB else None
+        return stamp, block[at : at + held], wire, self._section + number, options
 
     def _options(self, buf: bytes, at: int, end: int) -> Iterator[tuple[int, bytes]]:
         """Option code and value, to opt_endofopt or the end; an option that runs over the end is left out."""
@@ -315,9 +323,26 @@ class CaptureReader:
             yield code, buf[at + 4 : at + 4 + length]
             at += 4 + (length + 3 & ~3)
 
-    def _comment(self, buf: bytes, at: int, end: int) -> str | None:
-        found = [value for code, value in self._options(buf, at, end) if code == OPT_COMMENT]
-        return "\n".join(value.decode("utf-8", "replace") for value in found) if found else None
+    def _epb_options(self, buf: bytes, at: int, end: int) -> PacketOptions | None:
+        """What the options of a packet block say; None when they say nothing known."""
+        comments, flags, queue, rss_hash = [], 0, None, None
+        for code, value in self._options(buf, at, end):
+            if code == OPT_COMMENT:
+                comments.append(value.decode("utf-8", "replace"))
+            elif code == EPB_FLAGS and len(value) == 4:
+                flags = self._u32(value, 0)[0]
+            elif code == EPB_QUEUE and len(value) == 4:
+                queue = self._u32(value, 0)[0]
+            elif code == EPB_HASH and len(value) == 5 and value[0] == HASH_TOEPLITZ:
+                rss_hash = self._u32(value, 1)[0]
+        found = PacketOptions("\n".join(comments) if comments else None, flags, queue, rss_hash)
+        if found == _NO_OPTIONS:
+            return None
+        self.annotated = True
+        return found
+
+
+_NO_OPTIONS = PacketOptions()
 
 
 class _BrokenRecord(Exception):
@@ -355,89 +380,6 @@ class _Source:
 def _without_fcs(batch: list[Captured], fcs: int) -> list[Captured]:
     """The same frames without the `fcs` bytes that end each of them on the wire."""
     return [
-        (stamp, data[: max(wire - fcs, 0)], max(wire - fcs, 0), number, comment)
-        for stamp, data, wire, number, comment in batch
+        (stamp, data[: max(wire - fcs, 0)], max(wire - fcs, 0), number, options)
+        for stamp, data, wire, number, options in batch
     ]
-
-
-class PcapngWriter:
-    """pcapng with ns stamps onto a binary file object; one section, any number of interfaces.
-
-    Nothing is buffered here and nothing is closed: the file object is the caller's. OSError is the file's own.
-    """
-
-    def __init__(self, file: WriteFile, *, comment: str | None = None, application: str = "pvdev") -> None:
-        self._write = file.write
-        self._interfaces = 0
-        self.frames = 0
-        options = _option(OPT_COMMENT, comment) + _option(SHB_USERAPPL, application)
-        body = Struct("<IHHq").pack(0x1A2B3C4D, 1, 0, -1) + options + bytes(4)
-        self._block(0x0A0D0D0A, body)
-
-    def add_interface(self, name: str, *, snaplen: int = 0, description: str | None = None) -> int:
-        """Declare an Ethernet interface; its number for `write`. `snaplen` in bytes, 0: no limit."""
-        options = _option(IF_NAME, name) + _option(IF_DESCRIPTION, description) + _TSRESOL_NS + bytes(4)
-        self._block(IDB, Struct("<HHI").pack(ETHERNET, 0, snaplen) + options)
-        self._interfaces += 1
-        return self._interfaces - 1
-
-    def write(
-        self, interface: int, ts_ns: int, data: Pieces, *, comment: str | None = None, wire_len: int | None = None
-    ) -> None:
-        """One frame, whole or in pieces. `ts_ns` since 1970; `wire_len` (bytes) if `data` is only the frame's start."""
-        self._write(self._packet(interface, ts_ns, data, comment, wire_len))
-        self.frames += 1
-
-    def write_batch(self, interface: int, frames: Iterable[tuple[int, Pieces]]) -> int:
-        """Many frames as (stamp, data) in one write to the file; how many they were."""
-        self._check(interface)
-        out: list[bytes] = []
-        add, pack, tail = out.append, _EPB_HEAD.pack, _U32.pack
-        for stamp, data in frames:
-            flat = data if isinstance(data, bytes) else _flat(data)
-            held = len(flat)
-            pad = -held & 3
-            size = 32 + held + pad
-            add(pack(EPB, size, interface, stamp >> 32 & 0xFFFFFFFF, stamp & 0xFFFFFFFF, held, held))
-            add(flat)
-            add(_PAD[pad] + tail(size))
-        self._write(b"".join(out))
-        self.frames += len(out) // 3
-        return len(out) // 3
-
-    def _packet(self, interface: int, ts_ns: int, data: Pieces, comment: str | None, wire_len: int | None) -> bytes:
-        self._check(interface)
-        flat = _flat(data)
-        held = len(flat)
-        options = _option(OPT_COMMENT, comment) + bytes(4) if comment else b""
-        size = 32 + held + (-held & 3) + len(options)
-        wire = held if wire_len is None else wire_len
-        head = _EPB_HEAD.pack(EPB, size, interface, ts_ns >> 32 & 0xFFFFFFFF, ts_ns & 0xFFFFFFFF, held, wire)
-        return b"".join((head, flat, _PAD[-held & 3], options, _U32.pack(size)))
-
-    def _check(self, interface: int) -> None:
-        if not 0 <= interface < self._interfaces:
-            raise ValueError(f"interface {interface} was not added; {self._interfaces} are known")
-
-    def _block(self, kind: int, body: bytes) -> None:
-        size = 12 + len(body)
-        self._write(_U32.pack(kind) + _U32.pack(size) + body + _U32.pack(size))
-
-
-_U32 = Struct("<I")
-_EPB_HEAD = Struct("<IIIIIII")  # type, length, interface, stamp high, stamp low, bytes held, bytes on the wire
-_PAD = (b"", bytes(1), bytes(2), bytes(3))
-
-
-def _flat(data: Pieces) -> bytes:
-    return bytes(data) if isinstance(data, bytes | bytearray | memoryview) else b"".join(data)
-
-
-def _option(code: int, text: str | None) -> bytes:
-    if text is None:
-        return b""
-    value = text.encode()[:0xFFFF]
-    return Struct("<HH").pack(code, len(value)) + value + _PAD[-len(value) & 3]
-
-
-_TSRESOL_NS = Struct("<HHB3x").pack(IF_TSRESOL, 1, 9)

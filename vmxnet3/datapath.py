@@ -13,13 +13,12 @@ from vmxnet3.activation import Config, Queues
 from vmxnet3.backend import Frame, NetBackend, Tap
 from vmxnet3.filters import RxFilter
 from vmxnet3.lro import merge
-from vmxnet3.rss import Rss
-from vmxnet3.rx_words import Hashed
+from vmxnet3.rss import NOT_HASHED, Hashed, Rss
 from vmxnet3.shape import Shape, Shaped, Signal
 from vmxnet3.tables import Tables
 from vmxnet3.tx import DISCARD, ERROR
 from vmxnet3.versions import DEFAULT_FIELDS
-from vmxnet3.wire import RCD_RSSTYPE_SHIFT, Cap, Event, Feature, RssField
+from vmxnet3.wire import Cap, Event, Feature, RssField
 from vmxnet3.wire_args import COALESCE_SCHEME, Coalesce
 
 BELLS_OFF = 1 << 30  # txThreshold while the rings are polled: the driver never saves up as many frames
@@ -78,12 +77,13 @@ class Datapath:
         self._retry_ns = self._retry_step = 0
         self._relooks: tuple[int, ...] = ()
         self.now_ns = 0  # of the last round
-        self._tx_bells, self._rx_bells = [0] * config.tx_queues, [0] * config.rx_queues
+        self._tx_bells = [0] * config.tx_queues  # where the last one pointed, counted from the device's place
+        self._tx_deferred, self._rx_bells = [0] * config.tx_queues, [0] * config.rx_queues
         self.tables = Tables(mem, config, queues.all())
         for queue in queues.all():
             queue.comp.clear()
         for rx in queues.rx:
-            rx.stamp_every = stamp_every
+            rx.stamp_every = stamp_every if rx.stamped else 0
         self.tables.store_status()
         self.tables.store_stats()
         self._set_bells(armed=True)
@@ -170,16 +170,19 @@ class Datapath:
 
     def _judge_tx_bell(self, place: str, queue: int, value: int) -> None:
         """The bell tells where the driver stands: nowhere beyond what it has published since the last one."""
-        ring, before = self.queues.tx[queue], self._tx_bells[queue]
+        ring = self.queues.tx[queue]
         if ring.ring.remote is not None:  # no message while the driver waits for this one's answer
             return
-        published = ring.next + ring.published() - before
-        if (value - before) % ring.size > published % ring.size and published < ring.size:
+        published = ring.published()
+        at = published - (ring.next + published - value) % ring.size  # the latest place it can mean
+        if at < self._tx_bells[queue]:
             self._note("VMX-D-033", place, value)
-        self._tx_bells[queue] = value
+            at = published
+        self._tx_bells[queue] = at
         deferred, threshold = self.tables.deferred(queue)
-        if threshold and deferred >= threshold:
+        if 0 < threshold <= self._tx_deferred[queue] < deferred:  # once alone, it may be counting the next frame
             self._note("VMX-D-035", place, deferred)
+        self._tx_deferred[queue] = deferred
 
     def _set_bells(self, *, armed: bool) -> None:
         """Tell the driver when to ring for transmit: after every frame, or not at all because the rings are polled."""
@@ -202,6 +205,7 @@ class Datapath:
         """Run every queue once, `budget` descriptors or frames each. True: something was done, or can be at once."""
         self.now_ns = now_ns
         worked = self._transmit(budget, now_ns, link_up)
+        worked = self._release_held(now_ns) or worked
         if link_up and self._receive(budget, now_ns):
             worked = True
         if self._held_back or self._later:
@@ -263,6 +267,7 @@ class Datapath:
             if not consumed:
                 continue
             worked = True
+            self._tx_bells[queue.index] -= consumed
             if before is not None:  # no link: complete, and count as discarded what would have been sent
                 before[ERROR], before[DISCARD] = queue.stats[ERROR], before[DISCARD] + len(frames)
                 queue.stats[:] = before
@@ -301,14 +306,13 @@ class Datapath:
     # -- receive -----------------------------------------------------------------------------------------------------
 
     def _receive(self, budget: int, now_ns: int) -> bool:
-        waits = self._backend.waits
-        worked = self._release_held(now_ns)
+        waits, worked = self._backend.waits, False
         if not any(frames for frames, _ in self._waiting):
             if waits and not self._filter.open:
-                return worked
+                return False
             arrived = self._backend.receive(budget, now_ns)
             if not arrived:
-                return worked
+                return False
             self._distribute(self._filter.accept(arrived))
         blocked = False
         for i, (frames, hashed) in enumerate(self._waiting):
@@ -342,7 +346,7 @@ class Datapath:
             self._later.append((now_ns + shape.delay_ns, vector))
         elif shape.signal is Signal.SPURIOUS:
             self._cause(vector, completions, now_ns, urgent=True)
-            self._signal(vector)
+            self._later.append((now_ns + 1, vector))  # apart from the first, or the two would be one
 
     def _until_marked(self, frames: list[bytes]) -> list[bytes]:
         """The frames before the next one whose interrupt is marked, or that one alone."""
@@ -368,21 +372,19 @@ class Datapath:
         if self.rss is None and not self._shaped:
             self._waiting[0] = frames, None
             return
-        choose = self.rss.choose if self.rss is not None else _not_hashed
+        hashed = self.rss.spread(frames) if self.rss is not None else [NOT_HASHED] * len(frames)
         split: list[tuple[list[bytes], list[Hashed]]] = [([], []) for _ in self._waiting]
-        for frame in frames:
-            queue, value, kind = choose(frame)
+        give = [(one.append, other.append) for one, other in split]
+        for frame, found in zip(frames, hashed, strict=True):
+            queue = found[0]
             if self._shaped and isinstance(frame, Shaped) and frame.shape.queue is not None:
                 queue = frame.shape.queue % len(split)
-            split[queue][0].append(frame)
-            split[queue][1].append(Hashed(kind << RCD_RSSTYPE_SHIFT, value))
+            give_frame, give_found = give[queue]
+            give_frame(frame)
+            give_found(found)
         self._waiting = list(split)
 
 
 def _marks(shape: Shape) -> bool:
     """Whether this shape says something of its frame's interrupt."""
     return shape.signal is not Signal.USUAL or shape.delay_ns > 0
-
-
-def _not_hashed(frame: bytes) -> tuple[int, int, int]:
-    return 0, 0, 0

@@ -8,7 +8,7 @@ docs/RULES.md (what it asks of them).
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 
 from pvdev.errors import GuestFault
@@ -198,7 +198,7 @@ class Vmxnet3:
             self._path = self._bells.path = None
             self.backend.link(False)
         self._vectors.stop()
-        self._agreed.active = self._bells.stopped_untold = False
+        self._agreed.active, self._bells.stopped_ns = False, None
 
     def _unmapped(self, lo: int, hi: int) -> None:
         """A range goes away: if a ring or table lies in it, let go of all; they are looked for again when needed."""
@@ -313,8 +313,8 @@ class Vmxnet3:
             self._store_events()
         if self._path is not None:  # the rings may have been found gone
             self._vectors.signal(self._path.config.event_intr)
-        if event & (Event.TQERR | Event.RQERR):
-            self._bells.stopped_untold = True
+            if event & (Event.TQERR | Event.RQERR) and self._bells.stopped_ns is None:
+                self._bells.stopped_ns = self._path.now_ns
 
     # -- commands -----------------------------------------------------------------------------------------------
 
@@ -400,7 +400,7 @@ class Vmxnet3:
         return self._settings.rx_mode(path)
 
     def _queue_status(self, path: Datapath) -> int:
-        self._bells.stopped_untold = False
+        self._bells.stopped_ns = None
         path.tables.store_status()
         return 0
 
@@ -453,12 +453,13 @@ class Vmxnet3:
         return 0
 
     def _quiesce(self) -> int:
-        path = self._running()
-        if path is not None:
-            with self._reaching():
+        path = self._path
+        if path is not None and not path.stale and self._running() is not None:
+            with suppress(DmaFault):  # out of reach: nothing to compare, and nothing is lost any more
                 if path.tables.changed():
                     self.rules.note("VMX-D-029", "QUIESCE_DEV", 0)
         self._stop()
+        self._bells.refused = False
         if self.state is not State.FAILED:
             self.state = State.QUIESCED if self._shared_at else State.RESET
         return 0

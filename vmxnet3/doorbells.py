@@ -6,15 +6,15 @@ from pvdev.regs import RegBlock
 from vmxnet3.datapath import Datapath
 from vmxnet3.function import pt_regs
 from vmxnet3.negotiation import Negotiation
-from vmxnet3.vectors import Vectors
+from vmxnet3.vectors import PATIENCE_NS, Vectors
 from vmxnet3.wire import Cap
 
 
 class Doorbells:
     """The registers of BAR0. `path` is the running data path, or None; `kicked` turns true when it was rung.
 
-    `unread`: the answer of an ACTIVATE waits to be read; `refused`: it was a refusal. `stopped_untold`: a queue stopped
-    and the driver was told, but has not asked which.
+    `unread`: the answer of an ACTIVATE waits to be read; `refused`: it was a refusal. `stopped_ns`: when the driver was
+    told that a queue stopped, until it asks which.
     """
 
     def __init__(self, agreed: Negotiation, vectors: Vectors, note: Callable[[str, str, int], None]) -> None:
@@ -26,7 +26,8 @@ class Doorbells:
     def reset(self) -> None:
         """As after a PCI reset."""
         self.block.reset()
-        self.kicked = self.unread = self.refused = self.stopped_untold = False
+        self.kicked = self.unread = self.refused = False
+        self.stopped_ns: int | None = None
 
     def _read_IMR(self, vector: int) -> int:
         return self._vectors.read(vector)
@@ -74,5 +75,6 @@ class Doorbells:
             self._note("VMX-D-030", place, value)
         elif path.bell(place, queue, value, tx=tx, ring=ring):
             self.kicked = True
-            if self.stopped_untold and tx and path.queues.tx[queue].failed:
+            stopped = self.stopped_ns
+            if tx and stopped is not None and path.queues.tx[queue].failed and path.now_ns - stopped >= PATIENCE_NS:
                 self._note("VMX-D-058", place, value)

@@ -98,13 +98,26 @@ def capabilities(tunnel: Tunnel, *, csum: bool, tso: bool, outer: bool) -> Cap:
     return needed
 
 
-def fill_outer(frame: bytearray, tunnel: Tunnel) -> None:
-    """Store the outer UDP checksum; lengths must be right."""
-    ip, udp = tunnel.ip, tunnel.udp
+def fill_outer(frame: bytearray, tunnel: Tunnel, *, inner_right: bool = False) -> None:
+    """Store the outer UDP checksum; lengths must be right.
+
+    `inner_right`: the inner TCP or UDP checksum is, so that what it covers is known to sum to 0. Then only headers are
+    read.
+    """
+    udp, l4 = tunnel.udp, tunnel.inner_l4
     frame[udp + 6 : udp + 8] = b"\0\0"
-    addresses = frame[ip + 12 : ip + 20] if frame[ip] >> 4 == 4 else frame[ip + 8 : ip + 40]
-    total = ones_sum(frame[udp:], UDP + len(frame) - udp) + ones_sum(addresses)
+    if inner_right:
+        total = ones_sum(frame[udp:l4]) - ones_sum(
+            _addresses(frame, tunnel.inner_ip), tunnel.protocol + len(frame) - l4
+        )
+    else:
+        total = ones_sum(frame[udp:])
+    total += ones_sum(_addresses(frame, tunnel.ip), UDP + len(frame) - udp)
     frame[udp + 6 : udp + 8] = (0xFFFF - total % 0xFFFF).to_bytes(2, "big")
+
+
+def _addresses(frame: bytearray, ip: int) -> bytearray:
+    return frame[ip + 12 : ip + 20] if frame[ip] >> 4 == 4 else frame[ip + 8 : ip + 40]
 
 
 def tunnel_segments(frame: bytes, hlen: int, mss: int, tunnel: Tunnel, *, outer: bool) -> Iterator[bytes]:
@@ -133,7 +146,7 @@ def _wrapped(pieces: Iterator[bytes], tunnel: Tunnel, outer: bool) -> Iterator[b
             frame[ip + 4 : ip + 6] = (len(frame) - ip - 40).to_bytes(2, "big")
         frame[udp + 4 : udp + 6] = (len(frame) - udp).to_bytes(2, "big")
         if outer:
-            fill_outer(frame, tunnel)
+            fill_outer(frame, tunnel, inner_right=True)
         yield bytes(frame)
 
 

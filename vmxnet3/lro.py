@@ -22,10 +22,10 @@ from_bytes = int.from_bytes
 _TCP, _ACK, _PSH = 6, 0x10, 0x08
 _MORE6 = frozenset((0, 43, 44, 51, 60, 135))  # IPv6 next headers behind which TCP may still come
 _ETHERTYPE = Struct(">H").unpack_from
-# first byte; total length; fragment; protocol; addresses and ports; sequence; acknowledgement; TCP header length, flags
-_PACKET4 = Struct(">BxH2xHxB2x12sIIBB").unpack_from
-# first byte; payload length; next header; the same
-_PACKET6 = Struct(">B3xHBx36sIIBB").unpack_from
+# first byte; total length; fragment; addresses and ports; sequence; acknowledgement; TCP header length; flags
+_PACKET4 = Struct(">BxH2xH4x12sIIBB").unpack_from
+# first byte; payload length; the same
+_PACKET6 = Struct(">B3xH2x36sIIBB").unpack_from
 _SIZE4, _SIZE6 = 40, 60  # of IP and TCP header without options
 
 
@@ -155,7 +155,7 @@ class _Flow:
         head[l4 + 16 : l4 + 18] = b"\0\0"
         total = ones_sum(head[addresses:], _TCP + self.size - (l4 - l3) + self._sum)
         head[l4 + 16 : l4 + 18] = (0xFFFF - total).to_bytes(2, "big")
-        shape = Shape(lro=Lro(len(self.payloads), self.mss, 0, self._delta))
+        shape = Shape(lro=Lro(len(self.payloads), self.mss, 0, self._delta), verified=True)
         return Shaped(b"".join((head, *self.payloads)), shape)
 
 
@@ -174,18 +174,18 @@ def merge(frames: Sequence[bytes], *, longest: int = LONGEST) -> list[bytes]:
         if kind == 0x8100 and size >= 18:
             kind, l3 = _ETHERTYPE(frame, 16)[0], 18
         if kind == 0x0800 and size >= l3 + _SIZE4:
-            first, length, fragment, protocol, key, seq, ack, words, flags = _PACKET4(frame, l3)
-            if protocol != _TCP:
+            if frame[l3 + 9] != _TCP:
                 out.append(frame)
                 continue
+            first, length, fragment, key, seq, ack, words, flags = _PACKET4(frame, l3)
             l4, end, plain = l3 + 20, l3 + length, first == 0x45 and not fragment & 0xBFFF
         elif kind == 0x86DD and size >= l3 + _SIZE6:
-            first, length, protocol, key, seq, ack, words, flags = _PACKET6(frame, l3)
-            if protocol != _TCP:
-                if protocol in _MORE6:
+            if frame[l3 + 6] != _TCP:
+                if frame[l3 + 6] in _MORE6:
                     flows.clear()
                 out.append(frame)
                 continue
+            first, length, key, seq, ack, words, flags = _PACKET6(frame, l3)
             l4, end, plain = l3 + 40, l3 + 40 + length, first >> 4 == 6
         else:
             out.append(frame)

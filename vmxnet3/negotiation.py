@@ -33,7 +33,9 @@ class Negotiation:
         elif value & value - 1 or not value or value >> self.newest:
             self._note("VMX-D-003", "VRRS", value)
         else:
-            self.version = value.bit_length()
+            self.version, self.caps = value.bit_length(), Cap(0)  # capabilities are agreed after the version
+            if self.version < 7:
+                self.caps = Cap(0)
 
     def _read_UVRS(self) -> int:
         return 1

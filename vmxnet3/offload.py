@@ -25,7 +25,7 @@ from_bytes = int.from_bytes
 TPID = b"\x81\x00"
 _FIN_PSH, _CWR = 0x09, 0x80
 L4_FIELD = {6: 16, 17: 6}  # where TCP and UDP have their checksum
-_IPV6_MORE = frozenset((0, 43, 60, 135))  # hop-by-hop, routing, destination options, mobility
+IPV6_MORE = frozenset((0, 43, 60, 135))  # hop-by-hop, routing, destination options, mobility
 _HEADERS_MAX = 8  # IPv6 extension headers walked before giving up
 
 
@@ -120,8 +120,10 @@ def segments(frame: bytes, hlen: int, mss: int, l3: int | None = None) -> Iterat
         raise BadPacket("TSO on something that is not IP", version)
     if protocol != 6:
         raise BadPacket("TSO on something that is not TCP", protocol & 0xFF)
-    if not l4 + 20 <= hlen <= len(frame) or hlen < l4 + 4 * (frame[l4 + 12] >> 4) or frame[l4 + 12] >> 4 < 5:
-        raise BadPacket("the header length stops before the end of the TCP header, or is beyond the frame's", hlen)
+    if hlen > len(frame):
+        raise BadPacket("the header length is beyond the end of the frame", hlen)
+    if hlen < l4 + 20 or hlen < l4 + 4 * (frame[l4 + 12] >> 4) or frame[l4 + 12] >> 4 < 5:
+        raise BadPacket("the header length stops before the end of the TCP header", hlen)
     return _cut(frame, hlen, mss, l3, l4, version, addresses)
 
 
@@ -158,10 +160,10 @@ def ipv6_upper(frame: Buffer, l3: int) -> tuple[int, int]:
         return -1, l3
     protocol, at = frame[l3 + 6], l3 + 40
     for _ in range(_HEADERS_MAX):
-        if protocol not in _IPV6_MORE or len(frame) < at + 8:
+        if protocol not in IPV6_MORE or len(frame) < at + 8:
             break
         protocol, at = frame[at], at + 8 + 8 * frame[at + 1]
-    if protocol in _IPV6_MORE or at > len(frame):
+    if protocol in IPV6_MORE or at > len(frame):
         return -1, l3
     return protocol, at
 

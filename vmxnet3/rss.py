@@ -5,17 +5,29 @@ Pure, but for a bounded memory of flows already hashed: a flow's next frame cost
 Ref: Microsoft, "RSS Hashing Types" and "Verifying the RSS Hash Calculation"; RFC 4303 (the SPI of ESP).
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
+from typing import NamedTuple
 
-from vmxnet3.offload import TPID, Buffer, ipv6_upper
-from vmxnet3.wire import HashType, RssField, RssType
+from vmxnet3.offload import IPV6_MORE, TPID, Buffer, ipv6_upper
+from vmxnet3.wire import RCD_RSSTYPE_SHIFT, HashType, RssField, RssType
 
 Choice = tuple[int, int, RssType]  # queue, hash, type
 
 TCP, UDP, ESP = 6, 17, 50
 FLOWS_MAX = 1 << 14  # remembered of each type; then all of that type are forgotten
-NOT_HASHED: Choice = (0, 0, RssType.NONE)
+
+
+class Hashed(NamedTuple):
+    """Where a frame goes and what its completion says of it: queue, the rssType bits of dword 0, rssHash."""
+
+    queue: int
+    word0: int
+    hash: int
+
+
+NOT_HASHED = Hashed(0, 0, 0)
 
 # ethertype and first IP byte; fragment; protocol; addresses and ports, of an untagged frame without IP options
 _PLAIN4 = Struct(">11xI5xHxB2x12s").unpack_from
@@ -52,35 +64,52 @@ class Rss:
             self._bare[4] = RssType.IPV4
         if hash_type & HashType.IPV6:
             self._bare[6] = RssType.IPV6
-        self._known: dict[RssType, dict[bytes, Choice]] = {kind: {} for kind in RssType}
-        self._known4, self._known6 = (
-            {protocol: self._known[kind] for protocol, kind in self._ported[version].items()} for version in (4, 6)
-        )
+        # by IP version, by protocol: flow (addresses and what stands where ports do) -> what is known of it
+        self._flows: dict[int, dict[int, dict[bytes, Hashed]]] = {
+            version: {protocol: {} for protocol in self._ported[version]} for version in (4, 6)
+        }
+        self._others: dict[int, dict[bytes, Hashed]] = {4: {}, 6: {}}  # the same for protocols without ports
 
     def choose(self, frame: Buffer) -> Choice:
         """(queue, hash, type) for `frame`; (0, 0, NONE) when no enabled field covers it."""
-        if len(frame) >= _PLAIN4_SIZE:
-            kind3, fragment, protocol, data = _PLAIN4(frame)
-            if kind3 & 0xFF_FFFF == _IPV4_PLAIN:
-                if not fragment & 0x3FFF and protocol in self._known4:
-                    return self._known4[protocol].get(data) or self._learn(self._ported[4][protocol], data)
-            elif kind3 >> 8 & 0xFFFF == _IPV6 and len(frame) >= _PLAIN6_SIZE:
-                _, protocol, data = _PLAIN6(frame)
-                if protocol in self._known6:
-                    return self._known6[protocol].get(data) or self._learn(self._ported[6][protocol], data)
+        queue, word0, value = self.spread((frame,))[0]
+        return queue, value, RssType(word0 >> RCD_RSSTYPE_SHIFT)
+
+    def spread(self, frames: Sequence[Buffer]) -> list[Hashed]:
+        """What each of `frames` hashes to, in order."""
+        flows4, others4 = self._flows[4], self._others[4]
+        flows6, others6 = self._flows[6], self._others[6]
+        out: list[Hashed] = []
+        for frame in frames:
+            known = None
+            if len(frame) >= _PLAIN4_SIZE:
+                kind3, fragment, protocol, flow = _PLAIN4(frame)
+                if kind3 & 0xFF_FFFF == _IPV4_PLAIN:
+                    if not fragment & 0x3FFF:
+                        known = flows4.get(protocol, others4)
+                elif kind3 >> 8 & 0xFFFF == _IPV6 and len(frame) >= _PLAIN6_SIZE:
+                    _, protocol, flow = _PLAIN6(frame)
+                    if protocol not in IPV6_MORE:
+                        known = flows6.get(protocol, others6)
+            if known is None:
+                out.append(self._hash(frame))
+            else:
+                found = known.get(flow)
+                if found is None:
+                    found = self._hash(frame)
+                    if len(known) >= FLOWS_MAX:
+                        known.clear()
+                    known[flow] = found
+                out.append(found)
+        return out
+
+    def _hash(self, frame: Buffer) -> Hashed:
         found = self._input(frame)
         if found is None:
             return NOT_HASHED
         kind, data = found
-        return self._known[kind].get(data) or self._learn(kind, data)
-
-    def _learn(self, kind: RssType, data: bytes) -> Choice:
-        known = self._known[kind]
-        if len(known) >= FLOWS_MAX:
-            known.clear()
         value = toeplitz(self._key, data)
-        known[data] = choice = self._table[value % len(self._table)], value, kind
-        return choice
+        return Hashed(self._table[value % len(self._table)], kind << RCD_RSSTYPE_SHIFT, value)
 
     def _input(self, frame: Buffer) -> tuple[RssType, bytes] | None:
         """What is hashed of `frame`, by the whole book."""

@@ -15,8 +15,9 @@ from pvdev.mem import GuestMemory, Window
 from pvdev.rings import Descriptor, Unread
 from vmxnet3.completions import CompletionRing
 from vmxnet3.offload import TPID
+from vmxnet3.rss import NOT_HASHED, Hashed
 from vmxnet3.rx_ring import CELL, OWNED, OWNER_BYTE, RxRing, Step
-from vmxnet3.rx_words import Hashed, apply, facts_for, headers_length, shaped_facts
+from vmxnet3.rx_words import apply, facts_for, headers_length, shaped_facts
 from vmxnet3.shape import Shape, Shaped
 from vmxnet3.wire import (
     CDTYPE_RXCOMP,
@@ -49,7 +50,6 @@ _ODD2 = RXD_BTYPE | RXD_DTYPE | RXD_RSVD
 _TYPE3 = CDTYPE_RXCOMP << RCD_TYPE_SHIFT
 _GOOD = RCD_FCS | _TYPE3
 _BROADCAST = b"\xff" * 6
-_NOT_HASHED = Hashed(0, 0)
 _AS_IT_IS = Shape()
 _IP_MAX = 65535
 NOTHING = memoryview(b"")
@@ -60,13 +60,17 @@ LRO_PKTS, LRO_BYTES, UCAST, UCAST_BYTES, MCAST, MCAST_BYTES, BCAST, BCAST_BYTES,
 @dataclass(frozen=True)
 class RxLayout:
     """Where one receive queue lies: (address, size) of both command rings, the completion ring, and the data ring's
-    address and bytes per slot (0: none; it has a slot per descriptor of ring 0)."""
+    address and bytes per slot (0: none; it has a slot per descriptor of ring 0).
+
+    `stamped`: there is a time stamp ring.
+    """
 
     rings: tuple[tuple[int, int], ...]
     comp: int
     comp_size: int
     data: int = 0
     data_slot: int = 0
+    stamped: bool = False
 
 
 class RxQueue:
@@ -100,6 +104,7 @@ class RxQueue:
         self.published = 0  # completions the last `service` published
         self.failed = 0
         self.set_features(Feature(0))
+        self.stamped = layout.stamped
         self.stamp_every = 0  # packets from one the driver is to time-stamp to the next; 0: none
         self._stamp_in = 0
         self._holding: list[tuple[int, int]] = []  # (completion of this round, ns) whose owner bit appears later
@@ -168,7 +173,7 @@ class RxQueue:
             if len(frame) > self._longest(frame, shape):
                 self.stats[ERROR] += 1
             else:
-                placed = self._place(frame, hashed[at] if hashed is not None else _NOT_HASHED, shape, wait, now_ns)
+                placed = self._place(frame, hashed[at] if hashed is not None else NOT_HASHED, shape, wait, now_ns)
                 if placed:
                     self._count(frame, shape)
                 elif placed is None:
@@ -224,7 +229,7 @@ class RxQueue:
             if hashed is None:
                 extend((base | index | bits0, 0, length, bits3 | _TYPE3))
             else:
-                hashed0, value = hashed[at]
+                _, hashed0, value = hashed[at]
                 extend((base | index | bits0 | hashed0, value, length, bits3 | _TYPE3))
             if frame[0] & 1:
                 others += 1
@@ -258,7 +263,7 @@ class RxQueue:
         if self.unread is not None and self.unread.free() < len(plan):
             return None
         start = len(self.out)
-        good = self._fill(frame, plan, short, Hashed(bits0 | hashed.word0, hashed.hash), word2_end, bits3)
+        good = self._fill(frame, plan, short, hashed._replace(word0=bits0 | hashed.word0), word2_end, bits3)
         if good and shape is not _AS_IT_IS:
             apply(self.out, start, shape)
             if shape.hold_ns:

@@ -47,7 +47,8 @@ class Shape:
     `first` and `last` change the completion with sop and the one with eop (one buffer: both, `first` first).
     `queue` overrules RSS. `length`: only so many bytes are delivered. `strip`: this tag (TCI) is reported as stripped;
     the bytes carry none. `hold_ns`: the generation bit of its last completion appears so much later. `delay_ns`: so
-    does its interrupt. `inner`: checksum and protocol bits speak of the header inside a tunnel.
+    does its interrupt. `inner`: checksum and protocol bits speak of the header inside a tunnel. `verified`: this TCP
+    packet's checksums are known to be right.
     """
 
     lro: Lro | None = None
@@ -57,6 +58,7 @@ class Shape:
     length: int | None = None
     strip: int | None = None
     inner: bool = False
+    verified: bool = False
     hold_ns: int = 0
     signal: Signal = Signal.USUAL
     delay_ns: int = 0

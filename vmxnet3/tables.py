@@ -77,8 +77,9 @@ class Tables:
         )
 
     def deferred(self, queue: int) -> tuple[int, int]:
-        """txNumDeferred and txThreshold of a transmit queue."""
-        self._table.pull()
+        """txNumDeferred and txThreshold of a transmit queue; 0 where it would take a message to know."""
+        if self._table.remote is not None:
+            return 0, 0
         both = self._table_words[QUEUE_DESC * queue // 8]
         return both & 0xFFFF_FFFF, both >> 32
 

@@ -39,11 +39,11 @@ class DgramPort(Port):
         super().__init__(path)
         if not peer:
             raise ConfigError(f"dgram {path}: no peer; give peer=PATH, where the other side receives")
-        _check_path("dgram", peer)
+        check_path("dgram", peer)
         if peer == path:
             raise ConfigError(f"dgram {path}: peer={peer} is the port's own path; give the other side's")
         self._peer = peer
-        self._socket = _bind("dgram", path, socket.SOCK_DGRAM)
+        self._socket = bind_unix("dgram", path, socket.SOCK_DGRAM)
 
     def send(self, frames: Sequence[Frame]) -> int:
         sendto, peer = self._socket.sendto, self._peer
@@ -104,7 +104,7 @@ class StreamPort(Port):
 
     def __init__(self, path: str, *, listen: bool = False) -> None:
         super().__init__(path)
-        _check_path("stream", path)
+        check_path("stream", path)
         self.broken = 0
         self._listener: socket.socket | None = None
         self._peer: socket.socket | None = None
@@ -114,7 +114,7 @@ class StreamPort(Port):
         self._partial = b""  # the start of a frame half read
         self._frames: deque[bytes] = deque()  # read, not yet handed on
         if listen:
-            self._listener = _bind("stream", path, socket.SOCK_STREAM)
+            self._listener = bind_unix("stream", path, socket.SOCK_STREAM)
             self._listener.listen(1)
         self._poll = select.epoll()  # one descriptor that stays the same while peers come and go
         if self._listener is not None:
@@ -256,7 +256,7 @@ class StreamPort(Port):
             return False
         assert peer is not None
         peer.setblocking(False)
-        _enlarge(peer)
+        enlarge(peer)
         self._peer = peer
         self._poll.register(peer, select.EPOLLIN)
         if self._listener is not None:
@@ -288,7 +288,7 @@ class StreamPort(Port):
 _LENGTH = Struct(">I")
 
 
-def _check_path(kind: str, path: str) -> None:
+def check_path(kind: str, path: str) -> None:
     if not path:
         raise ConfigError(f"{kind}: no path; write {kind}:PATH")
     if "\0" in path:
@@ -297,9 +297,9 @@ def _check_path(kind: str, path: str) -> None:
         raise ConfigError(f"{kind} {path}: {length} bytes, a socket path has at most {PATH_MOST}; give a shorter one")
 
 
-def _bind(kind: str, path: str, how: socket.SocketKind) -> socket.socket:
+def bind_unix(kind: str, path: str, how: socket.SocketKind) -> socket.socket:
     """A non-blocking socket at `path`, mode 0600 from its first moment; what a dead owner left there is replaced."""
-    _check_path(kind, path)
+    check_path(kind, path)
     _clear(kind, path, how)
     made = socket.socket(socket.AF_UNIX, how)
     try:
@@ -309,7 +309,7 @@ def _bind(kind: str, path: str, how: socket.SocketKind) -> socket.socket:
         made.close()
         raise ConfigError(f"{kind} {path}: {error.strerror}; give a path that can be made") from error
     made.setblocking(False)
-    _enlarge(made)
+    enlarge(made)
     return made
 
 
@@ -335,7 +335,7 @@ def _clear(kind: str, path: str, how: socket.SocketKind) -> None:
         raise ConfigError(f"{kind} {path}: an old socket cannot be removed: {error.strerror}; give another") from error
 
 
-def _enlarge(made: socket.socket) -> None:
+def enlarge(made: socket.socket) -> None:
     for option, forced in ((socket.SO_SNDBUF, SO_SNDBUFFORCE), (socket.SO_RCVBUF, SO_RCVBUFFORCE)):
         try:
             made.setsockopt(socket.SOL_SOCKET, forced, BUFFER)

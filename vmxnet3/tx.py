@@ -139,7 +139,7 @@ class TxQueue:
 
     def idle(self) -> bool:
         """Nothing to do, told by one byte: what a round costs for each queue that has no work."""
-        if self.parts or self.ring.remote is not None:
+        if self.parts or self._reused or self.ring.remote is not None:
             return False
         return not _OWNED[self.gen][self.ring.view[CELL * self.next + _OWNER_BYTE]]
 
@@ -160,6 +160,7 @@ class TxQueue:
         self.done, self._read = [], []
         if self._reused and not self.failed:
             self._fail("VMX-D-048", QueueError.TXD_REUSE, *self._reused)
+            self._reused = None
         if self.failed:
             return 0, 0
         self.ring.pull()
@@ -264,13 +265,12 @@ class TxQueue:
         mode, hlen, msscof = (word3 & TXD_OM) >> TXD_OM_SHIFT, word3 & TXD_HLEN, word2 >> TXD_MSSCOF_SHIFT
         inner, outer = mode == OM_ENCAP or (mode != OM_NONE and bool(word2 & TXD_EXT1)), bool(word2 & TXD_OCO)
         tso = mode == OM_TSO or (mode == OM_ENCAP and msscof != 0)
-        place = self.place(at)
         if len(parts) > (MAX_TSO_TXD_PER_PKT if tso else MAX_TXD_PER_PKT):
-            self._note("VMX-D-037", place, len(parts))
+            self._note("VMX-D-037", self.place(at), len(parts))
         sizes = [part[1] & TXD_LEN or TXD_LEN_MAX for part in parts]
         total = sum(sizes)
         if total < ETH_HEADER or (not tso and total > self.mtu + 18):
-            self._note("VMX-D-043", place, total)
+            self._note("VMX-D-043", self.place(at), total)
             if total < ETH_HEADER or total > TXD_LEN_MAX:
                 self.stats[ERROR] += 1
                 return []
@@ -286,22 +286,22 @@ class TxQueue:
             tunnel = self._tunnel(pieces[0], tso=tso, inner=inner, outer=outer)
         if tso:
             if not msscof or not hlen or hlen > sizes[0] or hlen > total or msscof + hlen > self.mtu + 18:
-                self._note("VMX-D-045", place, msscof << 16 | hlen)
+                self._note("VMX-D-045", self.place(at), msscof << 16 | hlen)
                 if not msscof or not hlen or hlen > sizes[0]:
                     self.stats[ERROR] += 1
                     return []
-            return self._segment(b"".join(pieces), hlen, msscof, tunnel if inner else None, outer, tci, place)
+            return self._segment(b"".join(pieces), hlen, msscof, tunnel if inner else None, outer, tci, at)
         if mode != OM_NONE:
             start, field = hlen, msscof
             if inner and tunnel:
                 start = tunnel.inner_l4
                 field = msscof if mode == OM_CSUM else start + L4_FIELD.get(tunnel.protocol, total)
             if field + 2 > total or field > MAX_CSUM_OFFSET or start > field or start > hlen or hlen > total:
-                self._note("VMX-D-044", place, msscof << 16 | hlen)
+                self._note("VMX-D-044", self.place(at), msscof << 16 | hlen)
                 self.stats[ERROR] += 1
                 return []
             whole = bytearray().join(pieces)
-            self._check_seed(whole, tunnel.inner_ip if inner and tunnel else ip_at(whole), field, place)
+            self._check_seed(whole, tunnel.inner_ip if inner and tunnel else ip_at(whole), field, at)
             fill_checksum(whole, start, field)
             pieces = [whole]
         if outer and tunnel:
@@ -325,16 +325,16 @@ class TxQueue:
             raise _NotOffered(needed & ~self.caps)
         return tunnel
 
-    def _check_seed(self, frame: Buffer, l3: int, field: int, place: str) -> None:
+    def _check_seed(self, frame: Buffer, l3: int, field: int, at: int) -> None:
         """Note a TCP or UDP checksum at `field`, 0 for segmentation, that holds something else than its seed."""
         found = seed(frame, l3, whole=field != 0)
         if found is not None and found[0] == (field or found[0]):
             held = frame[found[0]] << 8 | frame[found[0] + 1]
             if held % 0xFFFF != found[1]:
-                self._note("VMX-D-047", place, held)
+                self._note("VMX-D-047", self.place(at), held)
 
     def _segment(
-        self, frame: bytes, hlen: int, mss: int, tunnel: Tunnel | None, outer: bool, tci: int | None, place: str
+        self, frame: bytes, hlen: int, mss: int, tunnel: Tunnel | None, outer: bool, tci: int | None, at: int
     ) -> list[Sequence[Buffer]]:
         if len(frame) <= hlen:
             raise BadPacket("no payload behind the headers", len(frame))
@@ -342,7 +342,7 @@ class TxQueue:
             l3, pieces = ip_at(frame), segments(frame, hlen, mss)
         else:
             l3, pieces = tunnel.inner_ip, tunnel_segments(frame, hlen, mss, tunnel, outer=outer)
-        self._check_seed(frame, l3, 0, place)
+        self._check_seed(frame, l3, 0, at)
         out: list[Sequence[Buffer]] = []
         for piece in pieces:
             whole = (insert_tag(piece, tci),) if tci is not None else (piece,)

@@ -47,6 +47,7 @@ class Vectors:
         self._cause = 0  # a bit per vector: it was masked when something happened
         self._waits_ns = 0  # when the first of them came
         self._since: int | None = None  # when `look` first saw one that was told, and masked since
+        self._silent = 0  # a bit per vector: was so then, and nothing has happened on it since
         self._line_since: int | None = None
         self.in_use = 0
         self._irq.drop()
@@ -70,6 +71,7 @@ class Vectors:
             if not self._cause:
                 self._waits_ns = self._now_ns
             self._cause |= bit
+            self._silent &= ~bit
             return
         self._cause &= ~bit
         irq = self._irq
@@ -110,12 +112,15 @@ class Vectors:
         if not forgotten:
             self._since = None
         elif self._since is None:
-            self._since = now_ns
+            self._since, self._silent = now_ns, forgotten
         elif now_ns - self._since >= PATIENCE_NS:
-            vector = (forgotten & -forgotten).bit_length() - 1
-            self._note("VMX-D-055", f"vector {vector}", forgotten)
-            self._told, self._since = 0, None
-        if not self._irq.line:
+            if forgotten := forgotten & self._silent:  # where more happened, the driver takes it without being told
+                vector = (forgotten & -forgotten).bit_length() - 1
+                self._note("VMX-D-055", f"vector {vector}", forgotten)
+                self._told &= ~forgotten
+            self._since, self._silent = now_ns, self._cause & self._told
+        irq = self._irq
+        if not irq.line or irq.mode is not Mode.INTX or irq.intx_disabled:
             self._line_since = None
         elif self._line_since is None:
             self._line_since = now_ns

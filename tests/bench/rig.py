@@ -8,7 +8,7 @@ from statistics import median
 
 from pvdev.transport.inproc import LocalPort
 from vmxnet3.backend import NetBackend
-from vmxnet3.device import Vmxnet3
+from vmxnet3.device import VERSIONS, Vmxnet3
 from vmxnet3.wire import (
     DRIVER_SHARED,
     MAGIC,
@@ -54,7 +54,7 @@ class Rig:
 
     def __init__(self, backend: NetBackend, *, queues: int = 1, features: int = Feature.RXCSUM) -> None:
         self.device = Vmxnet3(backend)
-        self.port = port = LocalPort(self.device)
+        self.port = port = LocalPort(self.device, memory=(4 + 3 * queues) << 20)
         port.write(7, 4, 6, 2)
         self.shared, self.table = port.alloc(DRIVER_SHARED.size), port.alloc(512 * queues)
         self.tx = [self._rings(3) for _ in range(queues)]
@@ -82,7 +82,7 @@ class Rig:
             uptFeatures=features,
             rxMode=RxMode.UCAST | RxMode.BCAST,
         )
-        port.write(1, REG_VRRS, 1)
+        port.write(1, REG_VRRS, 1 << VERSIONS - 1)
         port.write(1, REG_DSAL, self.shared.address)
         port.write(1, REG_DSAH, 0)
         port.write(1, REG_CMD, Cmd.ACTIVATE_DEV)

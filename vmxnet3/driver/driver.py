@@ -4,34 +4,30 @@ A second witness, independent of the model: it shares names and numbers (`wire`)
 Ref: Linux drivers/net/vmxnet3/vmxnet3_drv.c; register sequences of other drivers in `profiles`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
 from pvdev.device import DmaBuffer, Port
 from pvdev.errors import ConfigError
 from vmxnet3 import wire
+from vmxnet3.driver import pci
 from vmxnet3.driver.common import Buffer, Sink
-from vmxnet3.driver.memory import Config, DriverMemory
+from vmxnet3.driver.config import Config
+from vmxnet3.driver.offloads import Offload, TxD, cut, describe, segments
 from vmxnet3.driver.pci import PciFacts, probe_pci, set_interrupts
 from vmxnet3.driver.profiles import PROFILES
-from vmxnet3.driver.rx import Received, RxQueue
-from vmxnet3.driver.tx import Offload, TxD, TxQueue, cut, describe, segments
-from vmxnet3.wire import Cmd, Event, Feature, RxMode
-
-KNOWN_VERSIONS = (1,)
-
-
-@dataclass(frozen=True)
-class Link:
-    """What GET_LINK says; speed in Mbit/s."""
-
-    up: bool
-    mbps: int
+from vmxnet3.driver.received import Received
+from vmxnet3.driver.rx import RxQueue
+from vmxnet3.driver.steps import DriverSteps
+from vmxnet3.driver.tx import TxQueue
+from vmxnet3.driver.wake import WakeFilter
+from vmxnet3.wire import Cmd
+from vmxnet3.wire_args import Wake
 
 
-class Driver(DriverMemory):
+class Driver(DriverSteps):
     """One VMXNET3 seen from its driver. With `strict` a broken duty raises `DeviceBroke`, else `complaints` grows.
 
     Order: `probe`, `configure`, `activate`, traffic, `quiesce`, `reset`, `close`; `bring_up` does the first three the
@@ -40,42 +36,6 @@ class Driver(DriverMemory):
 
     def __init__(self, port: Port, *, strict: bool = True) -> None:
         super().__init__(port, strict)
-        self.pci: PciFacts | None = None
-        self.mac = bytes(6)
-        self.link = Link(False, 0)
-        self.active = False
-        self._offered = 0
-
-    # -- registers --------------------------------------------------------------------------------------------------
-
-    def reg(self, offset: int, bar: int = wire.BAR_VD) -> int:
-        return self.port.read(bar, offset)
-
-    def set_reg(self, offset: int, value: int, bar: int = wire.BAR_VD) -> None:
-        self.port.write(bar, offset, value)
-
-    def command(self, cmd: int) -> int:
-        """Run a command; its result."""
-        self.port.write(wire.BAR_VD, wire.REG_CMD, cmd)
-        return self.port.read(wire.BAR_VD, wire.REG_CMD)
-
-    def command_only(self, cmd: int) -> None:
-        """Run a command without asking how it went, as drivers do for UPDATE_* and QUIESCE."""
-        self.port.write(wire.BAR_VD, wire.REG_CMD, cmd)
-
-    def imr(self, vector: int) -> int:
-        return self.port.read(wire.BAR_PT, wire.REG_IMR + 8 * vector)
-
-    def set_imr(self, vector: int, value: int) -> None:
-        self.port.write(wire.BAR_PT, wire.REG_IMR + 8 * vector, value)
-
-    def mask_all(self) -> None:
-        for vector in range(self.num_intrs):
-            self.set_imr(vector, 1)
-
-    def unmask_all(self) -> None:
-        for vector in range(self.num_intrs):
-            self.set_imr(vector, 0)
 
     # -- bring-up ---------------------------------------------------------------------------------------------------
 
@@ -88,14 +48,14 @@ class Driver(DriverMemory):
         self.profile = PROFILES[profile]
         base = config if config is not None else Config(**self.profile.config)
         self.config = replace(base, **overrides)
-        if self.pci is None:
-            self.pci = probe_pci(self.port)
+        self._facts()
         self.run(self.profile.probe)
         self.open()
         return self
 
     def open(self) -> None:
         """`configure` again with the same numbers and activate, as the profile's driver does for "interface up"."""
+        self.run(self.profile.sizes)
         self.configure(self.config)
         self.run(self.profile.before)
         result = self.activate()
@@ -122,98 +82,9 @@ class Driver(DriverMemory):
             self.stop()
         self.release()
 
-    def run(self, steps: Iterable[str]) -> None:
-        """Do register accesses as `profiles` writes them down."""
-        for step in steps:
-            verb, _, rest = step.partition(" ")
-            name, _, value = rest.partition(" ")
-            self._verbs[verb](self, name, value)
-
-    def _do_read(self, name: str, value: str) -> None:
-        if name == "MAC":
-            self.mac = self.get_mac()
-        elif name == "VRRS":
-            self._offered = self.reg(wire.REG_VRRS)
-        else:
-            self.reg({"UVRS": wire.REG_UVRS, "ICR": wire.REG_ICR, "ECR": wire.REG_ECR}[name])
-
-    def _do_write(self, name: str, value: str) -> None:
-        if name == "MAC":
-            self.set_mac(self.mac)
-        elif name == "DSA":
-            self.set_dsa(0 if value else None)
-        elif name == "RXPROD":
-            for q, queue in enumerate(self.rx):
-                for reg, ring in ((wire.REG_RXPROD, queue.rings[0]), (wire.REG_RXPROD2, queue.rings[1])):
-                    self.set_reg(reg + 8 * q, 0 if value else ring.fill, wire.BAR_PT)
-        elif name == "VRRS":
-            self.version = self._choose()
-            self.set_reg(wire.REG_VRRS, 1 << self.version - 1)
-        else:
-            self.set_reg(wire.REG_UVRS, 1)
-
-    def _do_command(self, name: str, value: str) -> None:
-        if name == "UPDATE_RX_MODE":
-            self.shared["rxMode"] = int(self.config.rx_mode)
-        self.command_only(Cmd[name])
-
-    def _do_ask(self, name: str, value: str) -> None:
-        answer = self.command(Cmd[name])
-        if name == "GET_LINK":
-            self.link = Link(bool(answer & 1), answer >> 16)
-        elif name == "GET_PERM_MAC_LO":
-            self.mac = answer.to_bytes(4, "little") + self.mac[4:]
-        elif name == "GET_PERM_MAC_HI":
-            self.mac = self.mac[:4] + (answer & 0xFFFF).to_bytes(2, "little")
-        elif name in ("QUIESCE_DEV", "RESET_DEV") and answer:
-            self._complain("VMX-V-006", f"{name} answered {answer:#x}")
-
-    def _do_imr(self, name: str, value: str) -> None:
-        (self.mask_all if name == "1" else self.unmask_all)()
-
-    def _do_enable(self, name: str, value: str) -> None:
-        self.shared["intrCtrl"] = 0
-
-    def _do_disable(self, name: str, value: str) -> None:
-        self.shared["intrCtrl"] = 1
-
-    def _do_post(self, name: str, value: str) -> None:
-        for queue in self.rx:
-            queue.refill()
-
-    _verbs: dict[str, Callable[["Driver", str, str], None]] = {
-        "R": _do_read,
-        "W": _do_write,
-        "C": _do_command,
-        "C+": _do_ask,
-        "IMR": _do_imr,
-        "ENABLE": _do_enable,
-        "DISABLE": _do_disable,
-        "RX": _do_post,
-    }
-
-    def _choose(self) -> int:
-        """The highest version both sides know. Raises `ConfigError`."""
-        if not self._offered & 1 or self._offered & self._offered + 1:
-            self._complain("VMX-V-003", f"VRRS {self._offered:#x} is not a run of ones from bit 0")
-        wanted = [self.config.version] if self.config.version else list(KNOWN_VERSIONS)
-        common = [v for v in wanted if self._offered >> v - 1 & 1]
-        if not common:
-            raise ConfigError(f"the device offers versions {self._offered:#b}, this driver wants {wanted}")
-        return max(common)
-
-    # -- commands ---------------------------------------------------------------------------------------------------
-
-    def set_dsa(self, address: int | None = None) -> None:
-        address = self.dsa if address is None else address
-        self.set_reg(wire.REG_DSAL, address & 0xFFFF_FFFF)
-        self.set_reg(wire.REG_DSAH, address >> 32)
-
     def activate(self) -> int:
         """ACTIVATE_DEV; its result, 0 for success. Interrupts are set up before, the way `config.intr` says."""
-        if self.pci is None:
-            self.pci = probe_pci(self.port)
-        set_interrupts(self.port, self.pci, self.config.intr, self._listened())
+        set_interrupts(self.port, self._facts(), self.config.intr, self._listened())
         result = self.command(Cmd.ACTIVATE_DEV)
         self.active = result == 0
         if self.active:
@@ -245,96 +116,39 @@ class Driver(DriverMemory):
     def reset_function(self) -> None:
         """PCI reset: config space, version and MAC are gone; `bring_up` starts over."""
         self.active, self.pci = False, None
+        self.forget()
         self.port.reset()
 
-    def get_mac(self) -> bytes:
-        low, high = self.reg(wire.REG_MACL), self.reg(wire.REG_MACH)
-        return low.to_bytes(4, "little") + (high & 0xFFFF).to_bytes(2, "little")
+    # -- power --------------------------------------------------------------------------------------------------------
 
-    def set_mac(self, mac: bytes) -> None:
-        self.mac = mac
-        self.set_reg(wire.REG_MACL, int.from_bytes(mac[:4], "little"))
-        self.set_reg(wire.REG_MACH, int.from_bytes(mac[4:], "little"))
+    def suspend(self, wake: Wake | None = None, filters: Sequence[WakeFilter] = ()) -> None:
+        """To D3hot as Linux goes there: no QUIESCE; with `wake` the device may raise PME (`pme`)."""
+        self.mask_all()
+        self.set_wake(Wake(0) if wake is None else wake, filters)
+        pci.suspend(self.port, self._facts(), bool(wake))
 
-    def permanent_mac(self) -> bytes:
-        low, high = self.command(Cmd.GET_PERM_MAC_LO), self.command(Cmd.GET_PERM_MAC_HI)
-        return low.to_bytes(4, "little") + (high & 0xFFFF).to_bytes(2, "little")
+    def pme(self) -> bool:
+        """Whether the sleeping device asks to be woken."""
+        return pci.pme(self.port, self._facts())
 
-    def get_link(self) -> Link:
-        answer = self.command(Cmd.GET_LINK)
-        self.link = Link(bool(answer & 1), answer >> 16)
-        return self.link
+    def resume(self) -> None:
+        """Back to D0 and up, without a look at VRRS: QUIESCE, RESET, then all of `open`."""
+        self.pci = pci.resume(self.port, self._facts())
+        self.active = False
+        self.command_only(Cmd.QUIESCE_DEV)
+        self.command_only(Cmd.RESET_DEV)
+        self.open()
 
-    def set_rx_mode(self, mode: RxMode) -> None:
-        self.shared["rxMode"] = int(mode)
-        self.command_only(Cmd.UPDATE_RX_MODE)
+    def _facts(self) -> PciFacts:
+        if self.pci is None:
+            self.pci = probe_pci(self.port)
+        return self.pci
 
-    def set_features(self, features: Feature) -> None:
-        """Change uptFeatures while active."""
-        for queue in self.rx:
-            queue.features = features
-        self.shared["uptFeatures"] = int(features)
-        self.command_only(Cmd.UPDATE_FEATURE)
-
-    def set_multicast(self, addresses: Sequence[bytes]) -> None:
-        """Write the table, tell the device, and wreck the table at once: the device has read it by then."""
-        data = b"".join(addresses)
-        table = self.port.alloc(max(len(data), 6), 8)
-        table.view[: len(data)] = data
-        self.shared["mfTablePA"] = table.address if data else 0
-        self.shared["mfTableLen"] = len(data)
-        self.command_only(Cmd.UPDATE_MAC_FILTERS)
-        table.view[:] = b"\xff" * len(table.view)
-        self.shared["mfTablePA"] = self.shared["mfTableLen"] = 0
-        self.port.free(table)
-
-    def set_vlans(self, ids: Iterable[int]) -> None:
-        """Exactly these VLAN ids pass the filter (0 stands for untagged)."""
-        words = [0] * 128
-        for vid in ids:
-            words[vid >> 5] |= 1 << (vid & 31)
-        self.shared.view[136:648].cast("I")[:] = memoryview(b"".join(w.to_bytes(4, "little") for w in words)).cast("I")
-        self.command_only(Cmd.UPDATE_VLAN_FILTERS)
-
-    def stats(self) -> tuple[list[dict[str, int]], list[dict[str, int]]]:
-        """Counters by name of every transmit and every receive queue, fresh from the device."""
-        self.command_only(Cmd.GET_STATS)
-        return (
-            [dict(zip(wire.TX_STATS, desc.all("stats"), strict=True)) for desc in self.tx_desc],
-            [dict(zip(wire.RX_STATS, desc.all("stats"), strict=True)) for desc in self.rx_desc],
-        )
-
-    def queue_status(self) -> tuple[list[tuple[bool, int]], list[tuple[bool, int]]]:
-        """(stopped, error) of every transmit and every receive queue."""
-        self.command_only(Cmd.GET_QUEUE_STATUS)
-        return (
-            [(bool(desc["stopped"]), desc["error"]) for desc in self.tx_desc],
-            [(bool(desc["stopped"]), desc["error"]) for desc in self.rx_desc],
-        )
-
-    # -- interrupts and events --------------------------------------------------------------------------------------
+    # -- interrupts -------------------------------------------------------------------------------------------------
 
     def interrupts(self) -> int:
         """Vectors signalled since the last call, a bit each."""
         return self.port.interrupts()
-
-    def acknowledge_intx(self) -> bool:
-        """Read ICR: whether this device pulled the line; it lets go."""
-        return bool(self.reg(wire.REG_ICR))
-
-    def events(self) -> Event:
-        """What the shared area reports, without acknowledging."""
-        return Event(self.shared["ecr"])
-
-    def ack_events(self, which: Event | None = None) -> Event:
-        """Acknowledge `which` (None: all that are set) and return them; they must be gone from memory at once."""
-        bits = self.events() if which is None else which
-        if bits:
-            self.set_reg(wire.REG_ECR, int(bits))
-            left = self.events() & bits
-            if left:
-                self._complain("VMX-V-069", f"events {left!r} still in memory after their acknowledgement")
-        return bits
 
     # -- transmit ---------------------------------------------------------------------------------------------------
 
@@ -353,7 +167,8 @@ class Driver(DriverMemory):
         """Post one frame. Raises `RingFull`.
 
         `pieces`: bytes per descriptor, each at an odd address of its own; `header`: that many leading bytes go through
-        the data ring. Neither: one descriptor, or as few as hold it. `doorbell=False` leaves the bell alone.
+        the data ring. Neither: one descriptor, or as few as hold it. `doorbell=False` leaves the bell alone. Raises
+        `ValueError` for a header longer than a slot.
         """
         ring = self.tx[queue]
         if ring.room < len(pieces or ()) + 4:
@@ -363,7 +178,9 @@ class Driver(DriverMemory):
         rest = memoryview(frame)
         if header:
             assert ring.data is not None
-            at = wire.TX_DATA_SLOT * ring.next
+            if header > ring.data_slot:
+                raise ValueError(f"a header of {header} bytes, data ring slots of {ring.data_slot}")
+            at = ring.data_slot * ring.next
             ring.data.view[at : at + header] = rest[:header]
             parts.append((ring.data_address(ring.next), header))
             rest = rest[header:]
@@ -433,7 +250,7 @@ class Driver(DriverMemory):
     def kick(self, queue: int = 0, value: int | None = None) -> None:
         """Ring TXPROD with the next fill index (or `value`), asked for or not."""
         value = self.tx[queue].next if value is None else value
-        self.port.write(wire.BAR_PT, wire.REG_TXPROD + 8 * queue, value)
+        self.port.write(wire.BAR_PT, self.bells[0] + 8 * queue, value)
 
     def reap_tx(self, queue: int | None = None) -> int:
         """Take transmit completions (of one queue, or all); packets finished."""
@@ -471,6 +288,6 @@ class Driver(DriverMemory):
         always = self.profile.rx_bell == "always"
         if not always and not self.rx_desc[ring.index].view[0]:
             return
-        for reg, side in ((wire.REG_RXPROD, ring.rings[0]), (wire.REG_RXPROD2, ring.rings[1])):
+        for reg, side in zip(self.bells[1:], ring.rings, strict=True):
             if side.size and (always or side.fill % 16 == 0):
                 self.port.write(wire.BAR_PT, reg + 8 * ring.index, side.fill)

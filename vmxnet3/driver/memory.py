@@ -1,107 +1,24 @@
 """The reference driver's shared memory: what is laid out for the device before ACTIVATE, and watched afterwards."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
 
 from pvdev.device import DmaBuffer, Port
-from pvdev.layout import Layout
 from vmxnet3 import wire
 from vmxnet3.driver.common import GUARD, DeviceBroke
+from vmxnet3.driver.config import Config, Rss, linux_bodies, linux_ring
 from vmxnet3.driver.profiles import PROFILES, Profile
-from vmxnet3.driver.rx import RxQueue, RxRing
+from vmxnet3.driver.received import Judge
+from vmxnet3.driver.record import Record
+from vmxnet3.driver.rx import DataRing, RxQueue, RxRing
+from vmxnet3.driver.stamps import Stamps
 from vmxnet3.driver.tx import TxQueue
-from vmxnet3.wire import Feature, RxMode
+from vmxnet3.wire import Feature
 
 _TAIL = 256  # watched bytes behind every piece of memory we hand out
-_CELLS: dict[str, tuple[Literal["B", "H", "I", "Q"], int]] = {
-    "s": ("B", 1),
-    "B": ("B", 1),
-    "H": ("H", 2),
-    "I": ("I", 4),
-    "Q": ("Q", 8),
-}
 _GOS = 2 | 1 << 2  # 64-bit, Linux
 _MAX_FRAME_SLACK = wire.ETH_HEADER + 2 * wire.VLAN_TAG
-
-
-@dataclass(frozen=True)
-class Rss:
-    """UPT1_RSSConf: `table` names a receive queue per entry."""
-
-    table: bytes
-    key: bytes
-    hash_type: int = wire.HashType.IPV4 | wire.HashType.TCP_IPV4 | wire.HashType.IPV6 | wire.HashType.TCP_IPV6
-    hash_func: int = wire.HASH_FUNC_TOEPLITZ
-
-
-@dataclass(frozen=True)
-class Config:
-    """What is laid out in memory before ACTIVATE. Ring sizes in descriptors, buffer sizes in bytes.
-
-    `bodies`: BODY descriptors after each HEAD in ring 0 (Linux with a large MTU). `guard`: watched bytes behind each
-    receive buffer. None: worked out from the MTU or the rings.
-    """
-
-    tx_queues: int = 1
-    rx_queues: int = 1
-    tx_ring: int = 512
-    rx_ring0: int = 256
-    rx_ring1: int = 256
-    tx_comp: int | None = None
-    rx_comp: int | None = None
-    mtu: int = 1500
-    config_mtu: int | None = None  # what the shared area says, when that differs
-    max_rx_sg: int = 0
-    features: Feature = Feature.RXCSUM | Feature.RXVLAN
-    rx_mode: RxMode = RxMode.UCAST | RxMode.MCAST | RxMode.BCAST
-    intr: Literal["msix", "msi", "intx"] = "msix"
-    vectors: Literal["own", "buddy", "event_first", "freebsd"] = "own"
-    auto_mask: bool = True
-    disable_all: bool = True
-    mod_level: int = 0
-    head_size: int | None = None
-    body_size: int = 4096
-    bodies: int = 0
-    guard: int = 0
-    fill: int | None = None
-    tx_slot: int | None = None
-    tx_data_ring: bool = True
-    rss: Rss | None = None
-    version: int | None = None  # None: the highest both sides know
-
-
-class Record:
-    """A structure in shared memory, field by field: `record["mtu"] = 1500`. Stores are single and aligned."""
-
-    def __init__(self, layout: Layout, view: memoryview) -> None:
-        self.layout, self.view = layout, view
-        self._codes = {spec[0]: spec[1] for spec in layout.fields}
-
-    def _cell(self, name: str) -> memoryview:
-        at, code = self.layout.offset[name], self._codes[name]
-        cast, size = _CELLS[code[-1]]
-        return self.view[at : at + int(code[:-1] or 1) * size].cast(cast)
-
-    def __getitem__(self, name: str) -> int:
-        return int(self._cell(name)[0])
-
-    def __setitem__(self, name: str, value: int) -> None:
-        self._cell(name)[0] = value
-
-    def all(self, name: str) -> list[int]:
-        """Every element of an array field."""
-        return self._cell(name).tolist()
-
-    def put(self, name: str, values: Sequence[int]) -> None:
-        """The first elements of an array field."""
-        cell = self._cell(name)
-        for i, value in enumerate(values):
-            cell[i] = value
-
-    def fill(self, **values: int | bytes | Sequence[int]) -> None:
-        """The whole structure anew; fields not given are zero."""
-        self.view[: self.layout.size] = self.layout.encode(**values)
 
 
 @dataclass(frozen=True)
@@ -128,23 +45,38 @@ class DriverMemory:
         self.rx: list[RxQueue] = []
         self.tx_desc: list[Record] = []
         self.rx_desc: list[Record] = []
-        self.num_intrs, self.event_vector = 1, 0
+        self.tx_slot_size = self.rx_slot_size = wire.TX_DATA_SLOT  # data ring slots, as the device answered
+        self.tx_stamp_size = self.rx_stamp_size = 0  # time stamp slots, likewise
+        self.num_intrs, self.event_vector, self.extended = 1, 0, False
         self.tx_vectors: list[int] = []
         self.rx_vectors: list[int] = []
         self._buffers: list[DmaBuffer] = []
         self._tails: list[memoryview] = []
         self._frozen: list[tuple[str, memoryview, bytes]] = []
         self._rss_buffer: DmaBuffer | None = None
-        self._table = memoryview(b"")
         self._shared_buffer = port.alloc(wire.PAGE, wire.PAGE)
-        size = wire.DRIVER_SHARED.size
-        self._shared_buffer.view[size:] = bytes([GUARD]) * (wire.PAGE - size)
-        self.shared = Record(wire.DRIVER_SHARED, self._shared_buffer.view[:size])
+        self.shared = Record(wire.DRIVER_SHARED, self._shared_buffer.view)
+        self._intr_ext = Record(wire.INTR_CONF_EXT, self._shared_buffer.view[wire.DRIVER_SHARED.size :])
+        self._clock = count(1)  # what time stamps say: nobody compares them with anything
+        self._fence()
 
     @property
     def dsa(self) -> int:
         """Address of the shared area."""
         return self._shared_buffer.address
+
+    @property
+    def intr_conf(self) -> Record:
+        """Where the interrupt configuration stands: the extended one is used instead of the other."""
+        return self._intr_ext if self.extended else self.shared
+
+    def _behind(self) -> memoryview:
+        """The bytes behind the shared area, which is longer with the extended interrupt configuration."""
+        return self._shared_buffer.view[wire.DRIVER_SHARED_EXT_SIZE if self.extended else wire.DRIVER_SHARED.size :]
+
+    def _fence(self) -> None:
+        behind = self._behind()
+        behind[:] = bytes([GUARD]) * len(behind)
 
     def _take(self, size: int, align: int) -> DmaBuffer:
         buffer = self.port.alloc(size + _TAIL, align)
@@ -171,58 +103,92 @@ class DriverMemory:
     def configure(self, config: Config) -> None:
         """Allocate and fill the shared area, queue descriptors, rings and buffers. The device is not touched."""
         self._release()
+        config = self._as_linux(config) if config.bodies is None else config
         self.config = config
-        ntx, nrx, profile = config.tx_queues, config.rx_queues, self.profile
+        ntx, nrx = config.tx_queues, config.rx_queues
         self._assign_vectors(config)
         table = self._take(256 * (ntx + nrx), 128)
         cells = [table.view[256 * i : 256 * (i + 1)] for i in range(ntx + nrx)]
         self.tx_desc = [Record(wire.TX_QUEUE_DESC, cell) for cell in cells[:ntx]]
         self.rx_desc = [Record(wire.RX_QUEUE_DESC, cell) for cell in cells[ntx:]]
-        head = config.head_size or max(wire.MIN_T0_BUF_SIZE, min(config.mtu + 22, 3072))
-        slot = config.tx_slot or min(wire.TXD_LEN_MAX, -(-(config.mtu + 22) // 128) * 128)
-        pattern = [(0, head)] + [(1, config.body_size)] * config.bodies
         for q in range(ntx):
-            self.tx.append(
-                TxQueue(
-                    q,
-                    self._take,
-                    self._complain,
-                    size=config.tx_ring,
-                    comp=config.tx_comp or config.tx_ring,
-                    slot=slot,
-                    data_slots=config.tx_ring if config.tx_data_ring else 0,
-                )
-            )
+            self.tx.append(self._make_tx(q))
             self._describe_tx(q)
         for q in range(nrx):
-            rings = (
-                RxRing(self._take, config.rx_ring0, pattern, config.guard),
-                RxRing(self._take, config.rx_ring1, [(1, config.body_size)], config.guard),
-            )
-            queue = RxQueue(
-                q,
-                nrx,
-                self._take,
-                self._complain,
-                rings,
-                comp=config.rx_comp or config.rx_ring0 + config.rx_ring1,
-                max_frame=max(config.mtu, config.config_mtu or 0) + _MAX_FRAME_SLACK,
-                features=config.features,
-                version=self.version,
-            )
-            fill = config.fill if config.fill is not None else profile.fill
-            for ring in rings:
-                ring.target = max(ring.size - 1, 0) if fill is None else min(fill, ring.size)
-            if not profile.posts_late:
-                queue.refill()
-            self.rx.append(queue)
+            self.rx.append(self._make_rx(q))
             self._describe_rx(q)
+        for stamps in self._stamps():
+            stamps.rate = self.tx_desc[0].cell("sampleRate")
         if config.rss is not None:
             self._rss_buffer = self._take(wire.RSS_CONF.size, 64)
             self.write_rss(config.rss)
         self._describe_shared(table)
-        self._table = table.view
         self.freeze()
+
+    def _as_linux(self, config: Config) -> Config:
+        """Ring 0's pattern and the ring sizes Linux would take."""
+        bodies, version = linux_bodies(config.mtu, self.version), self.version
+        return replace(
+            config,
+            bodies=bodies,
+            rx_ring0=linux_ring(config.rx_ring0, 1 + bodies, version),
+            rx_ring1=linux_ring(config.rx_ring1, 1, version),
+            tx_ring=linux_ring(config.tx_ring, 1, version),
+        )
+
+    def _stamps(self) -> Iterator[Stamps]:
+        queues: list[TxQueue | RxQueue] = [*self.tx, *self.rx]
+        for queue in queues:
+            if queue.stamps is not None:
+                yield queue.stamps
+
+    def _make_tx(self, q: int) -> TxQueue:
+        config, stamp = self.config, self.tx_stamp_size if self.version >= 9 else 0
+        return TxQueue(
+            q,
+            self._take,
+            self._complain,
+            size=config.tx_ring,
+            comp=config.tx_comp or config.tx_ring,
+            slot=config.tx_slot or min(wire.TXD_LEN_MAX, -(-(config.mtu + 22) // 128) * 128),
+            data_slot=(config.tx_data_slot or self.tx_slot_size) if config.tx_data_ring else 0,
+            stamps=Stamps(self._take, config.tx_ring, stamp, self._next_time) if stamp else None,
+        )
+
+    def _make_rx(self, q: int) -> RxQueue:
+        config, profile = self.config, self.profile
+        head = config.head_size or max(wire.MIN_T0_BUF_SIZE, min(config.mtu + 22, 3072))
+        pattern = [(0, head)] + [(1, config.body_size)] * (config.bodies or 0)
+        rings = (
+            RxRing(self._take, config.rx_ring0, pattern, config.guard),
+            RxRing(self._take, config.rx_ring1, [(1, config.body_size)], config.guard),
+        )
+        max_frame = max(config.mtu, config.config_mtu or 0) + _MAX_FRAME_SLACK
+        slot, stamp = self._rx_slot(config), self.rx_stamp_size if self.version >= 9 else 0
+        queue = RxQueue(
+            q,
+            config.rx_queues,
+            self._take,
+            Judge(self._complain, config.features, self.version, max_frame),
+            rings,
+            comp=config.rx_comp or config.rx_ring0 + config.rx_ring1,
+            data=DataRing(self._take, config.rx_ring0, slot, bool(config.guard)) if slot else None,
+            stamps=Stamps(self._take, config.rx_ring0, stamp, self._next_time) if stamp else None,
+        )
+        fill = config.fill if config.fill is not None else profile.fill
+        for ring in rings:
+            ring.target = max(ring.size - 1, 0) if fill is None else min(fill, ring.size)
+        if not profile.posts_late:
+            queue.refill()
+        return queue
+
+    def _rx_slot(self, config: Config) -> int:
+        if config.rx_data_slot is not None:
+            return config.rx_data_slot
+        return self.rx_slot_size if self.profile.rx_data_ring and self.version >= 3 else 0
+
+    def _next_time(self) -> int:
+        return next(self._clock)
 
     def _assign_vectors(self, config: Config) -> None:
         ntx, nrx = config.tx_queues, config.rx_queues
@@ -238,6 +204,8 @@ class DriverMemory:
         else:  # FreeBSD binds transmit queues to vectors nobody listens to
             layout = (nrx + ntx + 1, list(range(nrx + 1, nrx + 1 + ntx)), list(range(nrx)), nrx)
         self.num_intrs, self.tx_vectors, self.rx_vectors, self.event_vector = layout
+        many = ntx > wire.MAX_TX_QUEUES or nrx > wire.MAX_RX_QUEUES
+        self.extended = self.version >= 6 and many if config.ext_intr is None else config.ext_intr
 
     def _describe_tx(self, q: int) -> None:
         queue, config = self.tx[q], self.config
@@ -250,7 +218,10 @@ class DriverMemory:
             dataRingSize=config.tx_ring if queue.data else 0,
             compRingSize=queue.comp_size,
             intrIdx=self.tx_vectors[q],
+            txDataRingDescSize=queue.data_slot if self.version >= 3 or config.tx_data_slot else 0,
             stopped=1,
+            txTSRingBasePA=queue.stamps.address if queue.stamps else 0,
+            txTSRingDescSize=queue.stamps.slot if queue.stamps else 0,
         )
         queue.ctrl = self.tx_desc[q].view[:8].cast("I")
 
@@ -261,17 +232,21 @@ class DriverMemory:
             rxRingBasePA=[ring.address for ring in queue.rings],
             compRingBasePA=queue.comp.address,
             ddPA=0xFFFF_FFFF_FFFF_FFFF,
+            rxDataRingBasePA=queue.data.address if queue.data else 0,
             rxRingSize=[ring.size for ring in queue.rings],
             compRingSize=queue.comp_size,
             intrIdx=self.rx_vectors[q],
+            rxDataRingDescSize=queue.data.slot if queue.data else 0,
             stopped=1,
+            rxTSRingBasePA=queue.stamps.address if queue.stamps else 0,
+            rxTSRingDescSize=queue.stamps.slot if queue.stamps else 0,
         )
 
     def _describe_shared(self, table: DmaBuffer) -> None:
         config = self.config
         features = config.features | (Feature.RSS if config.rss else Feature(0))
         for queue in self.rx:
-            queue.features = features
+            queue.judge.features = features
         rss = self._rss_buffer
         self.shared.fill(
             magic=wire.MAGIC,
@@ -288,17 +263,20 @@ class DriverMemory:
             maxNumRxSG=config.max_rx_sg,
             numTxQueues=config.tx_queues,
             numRxQueues=config.rx_queues,
-            autoMask=int(config.auto_mask),
-            numIntrs=self.num_intrs,
-            eventIntrIdx=self.event_vector,
-            modLevels=[config.mod_level] * self.num_intrs,
-            intrCtrl=int(config.disable_all),
             rxMode=0 if self.profile.late_mode else int(config.rx_mode),
             vfTable=b"\x01",
             rssConfVer=int(rss is not None),
             rssConfLen=wire.RSS_CONF.size if rss else 0,
             rssConfPA=rss.address if rss else 0,
         )
+        self._fence()
+        if self.extended:
+            self._intr_ext.fill()
+        conf = self.intr_conf
+        conf["autoMask"], conf["numIntrs"], conf["eventIntrIdx"] = config.auto_mask, self.num_intrs, self.event_vector
+        conf["intrCtrl"] = config.disable_all
+        levels = conf.all("modLevels")
+        conf.put("modLevels", [config.mod_level] * min(self.num_intrs, len(levels)))
 
     def write_rss(self, rss: Rss) -> None:
         """Store an RSS configuration where the device was told to look; `Cmd.UPDATE_RSSIDT` makes it read again."""
@@ -316,12 +294,15 @@ class DriverMemory:
 
     def freeze(self) -> None:
         """What the queue table holds now as configuration is ours: the device has no business writing there."""
-        parts = [self._table[256 * k + 8 : 256 * k + 80] for k in range(len(self._table) // 256)]
-        self._frozen = [(f"queue descriptor {i} conf", view, bytes(view)) for i, view in enumerate(parts)]
+        self._frozen = [
+            (f"queue descriptor {i} conf", desc.view[lo:hi], bytes(desc.view[lo:hi]))
+            for i, desc in enumerate((*self.tx_desc, *self.rx_desc))
+            for lo, hi in ((8, 80), (168, 180))  # ctrl before, status and stats between, sampleRate behind
+        ]
 
     def audit(self) -> None:
         """Look at everything the device may not write: command rings, configuration, what lies behind each piece."""
-        tails = [*self._tails, self._shared_buffer.view[wire.DRIVER_SHARED.size :]]
+        tails = [*self._tails, self._behind()]
         for i, tail in enumerate(tails):
             if bytes(tail).strip(bytes([GUARD])):
                 self._complain("VMX-V-079", f"bytes behind piece {i} of memory were written")
@@ -332,6 +313,8 @@ class DriverMemory:
             if ring.desc.view != ring.shadow:
                 self._complain("VMX-V-079", f"descriptors of tx queue {ring.index} were written")
         for queue in self.rx:
+            if queue.data is not None and not queue.data.intact():
+                self._complain("VMX-V-079", f"bytes before the data ring of rx queue {queue.index} were written")
             for side, rx_ring in enumerate(queue.rings):
                 if rx_ring.size and rx_ring.view != rx_ring.shadow:
                     self._complain("VMX-V-079", f"descriptors of rx queue {queue.index} ring {side} were written")

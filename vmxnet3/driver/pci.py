@@ -1,6 +1,6 @@
 """The reference driver's PCI side: ids, BARs, the capability walk, and switching interrupts on.
 
-Ref: PCI Local Bus 3.0 §6.2.5 (BAR sizing), §6.8 (MSI, MSI-X); Linux drivers/pci/msi/.
+Ref: PCI Local Bus 3.0 §6.2.5 (BAR sizing), §6.8 (MSI, MSI-X); PCI Bus Power Management 1.2 §3.2.4; Linux drivers/pci/.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ from vmxnet3 import wire
 CONFIG = 7  # Port's number for config space
 _COMMAND, _STATUS, _BARS, _CAPS = 0x04, 0x06, 0x10, 0x34
 _MEMORY, _MASTER = 2, 4
+_D3_HOT, _PME_ENABLE, _PME_STATUS = 3, 0x100, 0x8000  # PMCSR; the status bit is cleared by writing it
 CAP_PM, CAP_MSI, CAP_PCIE, CAP_MSIX = 0x01, 0x05, 0x10, 0x11
 EXT_DSN = 3
-BAR_BASE = 0xFE00_0000  # where BARs are placed; any free address would do
+BAR_BASE, _BAR_STEP = 0xF000_0000, 0x10_0000  # where BARs are placed; any free address would do
 _MESSAGE = 0xFEE0_0000  # the local APIC's message address
 
 
@@ -45,7 +46,7 @@ def probe_pci(port: Port) -> PciFacts:
         raise ConfigError(f"no VMXNET3: the device says {vendor:04x}:{device:04x}")
     command = port.read(CONFIG, _COMMAND, 2)
     port.write(CONFIG, _COMMAND, command & ~(_MEMORY | 1), 2)
-    sizes, flags = {}, {}
+    sizes, flags, free = {}, {}, BAR_BASE
     for bar in range(6):
         at = _BARS + 4 * bar
         port.write(CONFIG, at, 0xFFFF_FFFF)
@@ -53,7 +54,10 @@ def probe_pci(port: Port) -> PciFacts:
         if answer:
             kind = answer & (3 if answer & 1 else 15)
             sizes[bar], flags[bar] = (~(answer & ~15) & 0xFFFF_FFFF) + 1, kind
-            port.write(CONFIG, at, BAR_BASE + 0x10_0000 * bar)
+            step = max(sizes[bar], _BAR_STEP)
+            free = -(-free // step) * step
+            port.write(CONFIG, at, free)
+            free += step
         else:
             port.write(CONFIG, at, 0)
     port.write(CONFIG, _COMMAND, command | _MEMORY | _MASTER, 2)
@@ -142,6 +146,32 @@ def mask_vector(port: Port, facts: PciFacts, vector: int, masked: bool) -> None:
 
 
 def pending(port: Port, facts: PciFacts) -> int:
-    """The pending bit array, the first 64 vectors."""
+    """The pending bit array, a bit per vector."""
     bar, at = facts.msix_pba
-    return port.read(bar, at) | port.read(bar, at + 4) << 32
+    words = -(-facts.msix_vectors // 32)
+    return sum(port.read(bar, at + 4 * n) << 32 * n for n in range(words))
+
+
+def suspend(port: Port, facts: PciFacts, wake: bool) -> None:
+    """Allow PME if `wake`, end bus mastering, go to D3hot. Raises `ConfigError` without the capability."""
+    at = _pmcsr(facts)
+    port.write(CONFIG, at, _PME_STATUS | (_PME_ENABLE if wake else 0), 2)
+    port.write(CONFIG, _COMMAND, port.read(CONFIG, _COMMAND, 2) & ~_MASTER, 2)
+    port.write(CONFIG, at, port.read(CONFIG, at, 2) & ~(_PME_STATUS | 3) | _D3_HOT, 2)
+
+
+def resume(port: Port, facts: PciFacts) -> PciFacts:
+    """Back to D0 with PME off, and config space set up anew: D3hot may have cost it."""
+    port.write(CONFIG, _pmcsr(facts), _PME_STATUS, 2)
+    return probe_pci(port)
+
+
+def pme(port: Port, facts: PciFacts) -> bool:
+    """Whether the device asks to be woken."""
+    return bool(port.read(CONFIG, _pmcsr(facts), 2) & _PME_STATUS)
+
+
+def _pmcsr(facts: PciFacts) -> int:
+    if CAP_PM not in facts.caps:
+        raise ConfigError("the device has no power management")
+    return facts.caps[CAP_PM] + 4

@@ -4,12 +4,13 @@ Ref: Linux drivers/net/vmxnet3/vmxnet3_drv.c vmxnet3_rq_rx_complete (recovery fr
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from struct import Struct
 
 from pvdev.device import DmaBuffer
 from vmxnet3 import wire
-from vmxnet3.driver.common import GUARD, PATIENCE, Buffer, Complain, Sink, Take
+from vmxnet3.driver.common import GUARD, PATIENCE, Buffer, Sink, Take
+from vmxnet3.driver.received import First, Judge, Received
+from vmxnet3.driver.stamps import Stamps
 
 _WORDS = Struct("<IIII")
 _RCD_IDX, _RCD_RQID = wire.RX_COMP.mask["rxdIdx"], wire.RX_COMP.mask["rqID"]
@@ -84,60 +85,66 @@ class RxRing:
         )
 
 
-@dataclass(frozen=True)
-class Received:
-    """One packet as the device reported it. `parts`: (ring, rxdIdx, bytes) of each completion, in order."""
+class DataRing:
+    """Slots of `slot` bytes for whole small packets, one per descriptor of ring 0 (version 3).
 
-    data: bytes
-    queue: int
-    parts: tuple[tuple[int, int, int], ...]
-    err: bool
-    vlan: int | None  # the stripped tag (PCP, DEI, VID)
-    cnc: bool
-    tuc: bool
-    ipc: bool
-    tcp: bool
-    udp: bool
-    v4: bool
-    v6: bool
-    frg: bool
-    fcs: bool
-    rss_type: int
-    rss_hash: int
-    type: int
+    The bytes before the first slot are watched, those behind the last, and with `watched` what a packet leaves of its.
+    """
 
-    @property
-    def verified(self) -> bool:
-        """What Linux takes as "checksum verified"."""
-        return not self.cnc and self.tuc and (self.v6 or (self.v4 and self.ipc))
+    _FRONT = 512  # keeps the alignment
+
+    def __init__(self, take: Take, slots: int, slot: int, watched: bool) -> None:
+        memory = take(self._FRONT + slots * slot, 512)
+        self.slot, self.watched = slot, watched
+        self.address = memory.address + self._FRONT
+        self.front, self.memory = memory.view[: self._FRONT], memory.view[self._FRONT :]
+        self._fence = bytes([GUARD]) * max(slot, self._FRONT)
+        self.front[:] = self._fence[: self._FRONT]
+        if watched:
+            self.memory[:] = bytes([GUARD]) * (slots * slot)
+
+    def take(self, index: int, size: int) -> tuple[bytes, bool]:
+        """The bytes of a slot's packet, and whether those behind it stand; the slot is made ready again."""
+        at, end = index * self.slot, (index + 1) * self.slot
+        data = bytes(self.memory[at : at + size])
+        if not self.watched:
+            return data, True
+        intact = self.memory[at + size : end] == self._fence[: self.slot - size]
+        self.memory[at:end] = self._fence[: self.slot]
+        return data, intact
+
+    def intact(self) -> bool:
+        return self.front == self._fence[: self._FRONT]
 
 
 class RxQueue:
-    """Two receive rings and their completion ring."""
+    """Two receive rings, their completion ring, and from version 3 on a data ring."""
 
     def __init__(
         self,
         index: int,
         queues: int,
         take: Take,
-        complain: Complain,
+        judge: Judge,
         rings: tuple[RxRing, RxRing],
         *,
         comp: int,
-        max_frame: int,
-        features: int,
-        version: int,
+        data: DataRing | None = None,
+        stamps: Stamps | None = None,
     ) -> None:
         self.index, self.queues, self.rings, self.comp_size = index, queues, rings, comp
-        self.max_frame, self.features, self.version = max_frame, features, version
-        self._complain = complain
+        self.judge, self._complain = judge, judge.complain
+        self.data, self.stamps = data, stamps
+        judge.sampling = stamps is not None
         self.comp = take(16 * comp, 512)
         self._done = self.comp.view.cast("I")
         self.next, self.gen = 0, wire.INIT_GEN
         self.recycle = True  # False: buffers stay ours until `refill`
         self.packets = self.errors = 0
+        self._key = _RCD_KEY | (wire.RCD_EXT2 if stamps is not None else 0)
         self._data: list[bytes] = []
         self._parts: list[tuple[int, int, int]] = []
+        self._first = First(0, 0, None)
 
     def refill(self) -> int:
         """Re-arm both rings by gen; how many descriptors."""
@@ -172,41 +179,60 @@ class RxQueue:
         return None
 
     def _part(self, word0: int, word1: int, word2: int, word3: int) -> Received | None:
-        complain, rcd = self._complain, wire.RX_COMP
+        complain = self._complain
         index, rq = word0 & _RCD_IDX, (word0 & _RCD_RQID) >> wire.RCD_RQID_SHIFT
-        sop, eop, size = word0 & wire.RCD_SOP, word0 & wire.RCD_EOP, word2 & rcd.mask["len"]
-        kind = (word3 & rcd.mask["type"]) >> wire.RCD_TYPE_SHIFT
-        if kind != wire.CDTYPE_RXCOMP and not (kind == wire.CDTYPE_RXCOMP_LRO and self.version >= 2):
+        sop, eop, size = word0 & wire.RCD_SOP, word0 & wire.RCD_EOP, word2 & wire.RX_COMP.mask["len"]
+        kind = (word3 & wire.RX_COMP.mask["type"]) >> wire.RCD_TYPE_SHIFT
+        if kind != wire.CDTYPE_RXCOMP and not (kind == wire.CDTYPE_RXCOMP_LRO and self.judge.version >= 2):
             complain("VMX-V-041", f"rx completion type {kind}")
         which, owner = divmod(rq, self.queues)
-        if which > 1 or owner != self.index:
+        if owner != self.index or which > 2 or (which == 2 and self.data is None):
             complain("VMX-V-042", f"rqID {rq} in queue {self.index} of {self.queues}")
-        ring = self.rings[min(which, 1)]
+        slots, ring = (self.data if which == 2 else None), self.rings[which & 1]
         if bool(sop) == bool(self._parts):
             complain("VMX-V-047", f"sop={bool(sop)} with {len(self._parts)} parts of a packet already there")
             self._data, self._parts = [], []
-        self._claim(ring, which, index, bool(sop))
-        if size > ring.lengths[index]:
-            complain("VMX-V-049", f"{size} bytes in a buffer of {ring.lengths[index]}")
+        if kind == wire.CDTYPE_RXCOMP_LRO and not sop:
+            complain("VMX-V-056", "type 4 behind the start of a packet")
+        if index >= ring.size:
+            complain("VMX-V-043", f"rxdIdx {index} in a ring of {ring.size}")
+            return None
+        if sop or not self._parts:
+            self._first = self.judge.begin(word0, word1, word3, kind)
+        self._claim(ring, which & 1, index, bool(sop))
+        if size > (slots.slot if slots else ring.lengths[index]):
+            where = f"a slot of {slots.slot}" if slots else f"a buffer of {ring.lengths[index]}"
+            complain("VMX-V-055" if slots else "VMX-V-049", f"{size} bytes in {where}")
         if size == 0 and not (sop and eop):
             complain("VMX-V-050", "a completion of 0 bytes inside a packet")
         if not ring.intact(index):
-            complain("VMX-V-043", f"ring {which} descriptor {index}, or the guard behind its buffer, was overwritten")
-        at = index * ring.stride
-        self._data.append(bytes(ring.memory[at : at + size]))
+            complain(
+                "VMX-V-043", f"ring {which & 1} descriptor {index}, or the guard behind its buffer, was overwritten"
+            )
+        if sop and word0 & wire.RCD_EXT2 and self.stamps is not None:
+            self.stamps.stamp(index)
+        self._data.append(self._bytes(ring, slots, index, size, bool(sop and eop)))
         self._parts.append((which, index, size))
         if not eop:
             return None
-        packet = self._finish(word0, word1, word2, word3, kind)
+        parts, data = tuple(self._parts), b"".join(self._data)
         self._data, self._parts = [], []
-        return packet
+        return self.judge.finish(self._first, (word0, word1, word2, word3), data, self.index, parts)
+
+    def _bytes(self, ring: RxRing, slots: DataRing | None, index: int, size: int, whole: bool) -> bytes:
+        """What one completion brought."""
+        if slots is None:
+            return bytes(ring.memory[index * ring.stride : index * ring.stride + size])
+        if not whole:
+            self._complain("VMX-V-055", "part of a packet in the data ring")
+        data, intact = slots.take(index, size)
+        if not (intact and slots.intact()):
+            self._complain("VMX-V-055", f"bytes around the packet in data ring slot {index} were written")
+        return data
 
     def _claim(self, ring: RxRing, which: int, index: int, sop: bool) -> None:
         """`index` comes back to us, with whatever the device skipped on the way."""
         complain = self._complain
-        if index >= ring.size:
-            complain("VMX-V-043", f"rxdIdx {index} in a ring of {ring.size}")
-            return
         ahead = (index - ring.comp) % ring.size
         if ahead >= ring.posted:
             complain("VMX-V-043", f"ring {which} descriptor {index} is not the device's ({ring.posted} are)")
@@ -220,49 +246,6 @@ class RxQueue:
             complain("VMX-V-050", f"a packet goes on in HEAD {index} of ring {which}")
         ring.comp = (index + 1) % ring.size
         ring.posted -= ahead + 1
-
-    def _finish(self, word0: int, word1: int, word2: int, word3: int, kind: int) -> Received:
-        complain, features, mask = self._complain, self.features, wire.RX_COMP.mask
-        err, ts = bool(word2 & wire.RCD_ERR), bool(word2 & wire.RCD_TS)
-        data = b"".join(self._data)
-        packet = Received(
-            data=data,
-            queue=self.index,
-            parts=tuple(self._parts),
-            err=err,
-            vlan=word2 >> wire.RCD_TCI_SHIFT if ts else None,
-            cnc=bool(word0 & wire.RCD_CNC),
-            tuc=bool(word3 & wire.RCD_TUC),
-            ipc=bool(word3 & wire.RCD_IPC),
-            tcp=bool(word3 & wire.RCD_TCP),
-            udp=bool(word3 & wire.RCD_UDP),
-            v4=bool(word3 & wire.RCD_V4),
-            v6=bool(word3 & wire.RCD_V6),
-            frg=bool(word3 & wire.RCD_FRG),
-            fcs=bool(word3 & wire.RCD_FCS),
-            rss_type=(word0 & mask["rssType"]) >> wire.RCD_RSSTYPE_SHIFT,
-            rss_hash=word1,
-            type=kind,
-        )
-        if word0 & (mask["ext1"] | mask["ext2"]) and self.version < 4:
-            complain("VMX-V-041", f"reserved bits set in completion word 0: {word0:#x}")
-        if word3 & mask["csum"]:
-            complain("VMX-V-052", f"raw checksum {word3 & mask['csum']:#x} reported")
-        if packet.frg and packet.tuc:
-            complain("VMX-V-053", "frg with tuc")
-        if (packet.v4 and packet.v6) or (packet.tcp and packet.udp):
-            complain("VMX-V-053", f"two answers: v4={packet.v4} v6={packet.v6} tcp={packet.tcp} udp={packet.udp}")
-        if not features & wire.Feature.RXCSUM and not packet.cnc:
-            complain("VMX-V-053", "checksum status without RXCSUM")
-        if ts and not features & wire.Feature.RXVLAN:
-            complain("VMX-V-054", "tag stripped without RXVLAN")
-        if packet.rss_type and not features & wire.Feature.RSS:
-            complain("VMX-V-058", f"rssType {packet.rss_type} without RSS")
-        if not err and not packet.fcs:
-            complain("VMX-V-041", "fcs clear on a good frame")
-        if not err and kind == wire.CDTYPE_RXCOMP and len(data) > self.max_frame:
-            complain("VMX-V-049", f"{len(data)} bytes, more than the MTU allows ({self.max_frame})")
-        return packet
 
     # -- many packets, at speed -------------------------------------------------------------------------------------
 
@@ -285,20 +268,25 @@ class RxQueue:
         return total
 
     def _run(self, sink: Sink, limit: int) -> int:
-        ring = self.rings[0]
-        room, index, stride, memory = ring.uniform, ring.comp, ring.stride, ring.memory
+        ring, data = self.rings[0], self.data
+        room, index, stride, memory, rq = ring.uniform, ring.comp, ring.stride, ring.memory, self.index
         if not room:
             return 0
         n = self._ready(min(limit, PATIENCE, ring.size - index, ring.posted))
         if not n:
             return 0
-        kind, at = self.gen << 7 | wire.CDTYPE_RXCOMP, index * stride
+        if data is not None and self._done[4 * self.next] & _RCD_RQID >= 2 * self.queues << wire.RCD_RQID_SHIFT:
+            if data.watched:
+                return 0
+            room = stride = data.slot
+            memory, rq = data.memory, self.index + 2 * self.queues
+        kind, at, key = self.gen << 7 | wire.CDTYPE_RXCOMP, index * stride, self._key
         frames: list[Buffer] = []
         append, span = frames.append, self.comp.view[16 * self.next : 16 * (self.next + n)]
-        first = wire.RCD_SOP | wire.RCD_EOP | self.index << wire.RCD_RQID_SHIFT | index
+        first = wire.RCD_SOP | wire.RCD_EOP | rq << wire.RCD_RQID_SHIFT | index
         for expected, (word0, _, word2, word3) in enumerate(_WORDS.iter_unpack(span), first):
             size = word2 & _LEN_ERR
-            if word0 & _RCD_KEY != expected or not 0 < size <= room or word3 >> 24 != kind:
+            if word0 & key != expected or not 0 < size <= room or word3 >> 24 != kind:
                 break
             append(memory[at : at + size])
             at += stride

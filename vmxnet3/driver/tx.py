@@ -4,73 +4,16 @@ Ref: Linux drivers/net/vmxnet3/vmxnet3_drv.c vmxnet3_tq_xmit, vmxnet3_tq_tx_comp
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from pvdev.device import DmaBuffer
 from vmxnet3 import wire
 from vmxnet3.driver.common import PATIENCE, Buffer, Complain, RingFull, Take
+from vmxnet3.driver.offloads import TxD
+from vmxnet3.driver.stamps import Stamps
 
 _PLAIN = wire.TXD_EOP | wire.TXD_CQ
-
-
-@dataclass(frozen=True)
-class Csum:
-    """Checksum from byte `start` to the end, stored at byte `offset` (both absolute)."""
-
-    start: int
-    offset: int
-
-
-@dataclass(frozen=True)
-class Tso:
-    """Cut the payload behind `hlen` header bytes into segments of `mss` bytes."""
-
-    hlen: int
-    mss: int
-
-
-Offload = Csum | Tso
-
-
-class TxD(NamedTuple):
-    """One transmit descriptor without its gen bit."""
-
-    addr: int
-    word2: int
-    word3: int
-
-
-def describe(
-    parts: Sequence[tuple[int, int]], offload: Offload | None = None, vlan: int | None = None, cq: bool = True
-) -> list[TxD]:
-    """The descriptors of one packet whose (address, bytes) parts are in memory."""
-    word2 = word3 = 0
-    if isinstance(offload, Csum):
-        word2 = offload.offset << wire.TXD_MSSCOF_SHIFT
-        word3 = offload.start | wire.OM_CSUM << wire.TXD_OM_SHIFT
-    elif offload is not None:
-        word2 = offload.mss << wire.TXD_MSSCOF_SHIFT
-        word3 = offload.hlen | wire.OM_TSO << wire.TXD_OM_SHIFT
-    if vlan is not None:
-        word3 |= wire.TXD_TI | vlan << wire.TXD_TCI_SHIFT
-    descs = [TxD(address, size & wire.TXD_LEN, 0) for address, size in parts]
-    descs[0] = TxD(descs[0].addr, descs[0].word2 | word2, word3)
-    last = descs[-1]
-    descs[-1] = TxD(last.addr, last.word2, last.word3 | wire.TXD_EOP | (wire.TXD_CQ if cq else 0))
-    return descs
-
-
-def cut(size: int) -> list[int]:
-    step = wire.TXD_LEN_MAX
-    return [min(step, size - at) for at in range(0, size, step)]
-
-
-def segments(size: int, offload: Offload | None) -> int:
-    if isinstance(offload, Tso) and offload.mss:
-        return max(1, -(-(size - offload.hlen) // offload.mss))
-    return 1
 
 
 @dataclass
@@ -86,15 +29,28 @@ class _Sent:
 
 
 class TxQueue:
-    """A transmit ring, its completion ring and data ring, and one buffer of `slot` bytes behind every descriptor."""
+    """A transmit ring, its completion ring and data ring, and one buffer of `slot` bytes behind every descriptor.
+
+    `data_slot`: bytes of a data ring slot; 0: no data ring.
+    """
 
     def __init__(
-        self, index: int, take: Take, complain: Complain, *, size: int, comp: int, slot: int, data_slots: int
+        self,
+        index: int,
+        take: Take,
+        complain: Complain,
+        *,
+        size: int,
+        comp: int,
+        slot: int,
+        data_slot: int,
+        stamps: Stamps | None = None,
     ) -> None:
         self.index, self.size, self.comp_size, self.slot = index, size, comp, slot
         self._complain = complain
         self.desc, self.comp = take(16 * size, 512), take(16 * comp, 512)
-        self.data = take(wire.TX_DATA_SLOT * data_slots, 512) if data_slots else None
+        self.data_slot, self.stamps = data_slot, stamps
+        self.data = take(data_slot * size, 512) if data_slot else None
         self.pool = take(size * slot, 64)
         self._words, self._quads = self.desc.view.cast("I"), self.desc.view.cast("Q")
         self._done = self.comp.view.cast("I")
@@ -119,7 +75,7 @@ class TxQueue:
 
     def data_address(self, index: int) -> int:
         assert self.data is not None
-        return self.data.address + index * wire.TX_DATA_SLOT
+        return self.data.address + index * self.data_slot
 
     def _make_plain(self, index: int) -> None:
         self._quads[2 * index] = self.slot_address(index)
@@ -138,6 +94,8 @@ class TxQueue:
         count, first, words, quads = len(descs), self.next, self._words, self._quads
         if count > self.room:
             raise RingFull(f"tx queue {self.index}: {count} descriptors, room for {self.room}")
+        if self.stamps is not None:
+            self.stamps.sample(first, 1)
         gen, index = self.gen, first
         for k, (addr, word2, word3) in enumerate(descs):
             quads[2 * index] = addr
@@ -161,12 +119,14 @@ class TxQueue:
             flip()
         return flip
 
-    def batch(self, frames: Iterable[Buffer]) -> int:
+    def batch(self, frames: Sequence[Buffer]) -> int:
         """One plain descriptor per frame, as many frames as fit and have room; how many."""
         words, pool, slot = self._words, self.pool.view, self.slot
         index, gen, limit = self.next, self.gen, self.room
         start, sent, append = index, 0, self.sent.append
         at = index * slot
+        if self.stamps is not None and limit:
+            self.stamps.sample(index, self._fitting(frames, limit))
         for frame in frames:
             size = len(frame)
             if sent == limit or not 0 < size <= slot:
@@ -187,6 +147,13 @@ class TxQueue:
         self.next, self.gen = index, gen
         self.used += sent
         return sent
+
+    def _fitting(self, frames: Sequence[Buffer], limit: int) -> int:
+        """How many of `frames` `batch` will take."""
+        for count, frame in enumerate(frames[:limit]):
+            if not 0 < len(frame) <= self.slot:
+                return count
+        return min(limit, len(frames))
 
     def abandon(self, free: Callable[[DmaBuffer], None]) -> None:
         """Forget every packet the device still has (it was stopped)."""

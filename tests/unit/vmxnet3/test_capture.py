@@ -26,7 +26,8 @@ from scapy.packet import Packet
 from scapy.utils import PcapNgReader, RawPcapNgReader, checksum
 
 from pvdev.errors import ConfigError
-from vmxnet3.capture import CHUNK, MAX_FRAME, Captured, CaptureReader, PcapngWriter
+from vmxnet3.capture import CHUNK, MAX_FRAME, Captured, CaptureReader, PacketOptions
+from vmxnet3.pcapng import PcapngWriter
 
 LAN = Path(__file__).parents[2] / "data" / "lan.pcapng"
 
@@ -64,7 +65,7 @@ PCAPNG_BIG = bytes.fromhex(
 )
 NS_FRAMES = [(1_000_000_002, ONE, 14, 0, None), (3_000_000_004, TWO, 60, 0, None)]
 US_FRAMES = [(1_000_002_000, ONE, 14, 0, None), (3_000_004_000, TWO, 60, 0, None)]
-NG_FRAMES = [(1_000_000_002, ONE, 14, 0, "hi"), (3_000_000_004, TWO, 60, 0, None)]
+NG_FRAMES = [(1_000_000_002, ONE, 14, 0, PacketOptions("hi", flags=1)), (3_000_000_004, TWO, 60, 0, None)]
 GOLDEN = {
     "pcap us little": (PCAP_LITTLE, US_FRAMES, [24, 54, 85]),
     "pcap us big": (PCAP_BIG, US_FRAMES, [24, 54, 85]),
@@ -295,7 +296,7 @@ def test_pcapng_obsolete_packet_block() -> None:
     body = struct.pack("<HHIIII", 0, 7, 1, 2, 15, 60) + TWO + b"\0" + struct.pack("<HH", 1, 3) + b"old\0"
     data = section() + interface((9, b"\x09")) + block(2, body)
 
-    assert frames_of(data) == [((1 << 32) + 2, TWO, 60, 0, "old")]
+    assert frames_of(data) == [((1 << 32) + 2, TWO, 60, 0, PacketOptions("old"))]
 
 
 def test_pcapng_comments_of_one_frame_are_joined_and_bad_utf8_is_shown() -> None:
@@ -303,7 +304,32 @@ def test_pcapng_comments_of_one_frame_are_joined_and_bad_utf8_is_shown() -> None
     head = struct.pack("<IIIII", 0, 0, 0, len(ONE), len(ONE))
     data = section() + interface() + block(6, head + ONE + b"\0\0" + options)
 
-    assert frames_of(data)[0][4] == "a\n�"
+    assert frames_of(data)[0][4] == PacketOptions("a\n�")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_pcapng_flags_queue_and_hash_of_a_frame(order: str) -> None:
+    def option(code: int, value: bytes) -> bytes:
+        return struct.pack(order + "HH", code, len(value)) + value + bytes(-len(value) % 4)
+
+    word = struct.Struct(order + "I").pack
+    options = option(2, word(0x0100_0001)) + option(3, b"\x02" + word(7)) + option(3, b"\x05" + word(0xABCD_0123))
+    head = struct.pack(order + "IIIII", 0, 0, 0, len(ONE), len(ONE))
+    body = head + ONE + b"\0\0" + options + option(6, word(3)) + bytes(4)
+    reader = CaptureReader(io.BytesIO(section(order) + interface(order=order) + block(6, body, order)))
+
+    assert not reader.annotated
+    assert [item[4] for batch in reader.batches() for item in batch] == [
+        PacketOptions(None, 0x0100_0001, 3, 0xABCD_0123)
+    ]
+    assert reader.annotated
+
+
+def test_pcapng_options_of_a_wrong_size_or_unknown_say_nothing() -> None:
+    options = struct.pack("<HHHxx", 2, 2, 1) + struct.pack("<HHI", 99, 4, 1) + struct.pack("<HHBxxx", 3, 1, 5)
+    head = struct.pack("<IIIII", 0, 0, 0, len(ONE), len(ONE))
+
+    assert frames_of(section() + interface() + block(6, head + ONE + b"\0\0" + options + bytes(4)))[0][4] is None
 
 
 @pytest.mark.parametrize(
@@ -546,7 +572,7 @@ def test_the_real_capture_has_ns_stamps_that_go_on(lan: list[Captured]) -> None:
 
     assert stamps == sorted(stamps)
     assert any(stamp % 1000 for stamp in stamps)
-    assert {frame[4] for frame in lan} >= {"TCP with loss", "VLAN: TCP", "jumbo frames"}
+    assert {frame[4].comment for frame in lan if frame[4]} >= {"TCP with loss", "VLAN: TCP", "jumbo frames"}
 
 
 HAS: dict[str, tuple[Callable[[Packet], bool], int]] = {

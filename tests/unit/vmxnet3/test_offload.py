@@ -1,4 +1,4 @@
-"""Checksums, segmentation, tags, receive status and the RSS hash, with scapy as the judge."""
+"""Checksums, segmentation, tags, receive status, with scapy as the judge."""
 
 from typing import Any
 
@@ -13,15 +13,16 @@ from scapy.utils import checksum
 
 from vmxnet3.offload import (
     BadPacket,
-    Rss,
     fill_checksum,
     insert_tag,
+    ip_at,
+    ip_facts,
     ones_sum,
     receive_facts,
+    seed,
     segments,
-    toeplitz,
 )
-from vmxnet3.wire import RX_COMP, HashType, RssType
+from vmxnet3.wire import RX_COMP
 
 V4: dict[str, Any] = {"src": "192.0.2.1", "dst": "198.51.100.9"}
 V6: dict[str, Any] = {"src": "2001:db8::1", "dst": "2001:db8::9"}
@@ -130,6 +131,28 @@ def test_any_field_at_any_place() -> None:
     assert data[:33] + data[35:] == bytearray((*range(33), *range(35, 60)))
 
 
+@pytest.mark.parametrize("name", L4_FRAMES)
+def test_the_seed_a_driver_leaves(name: str) -> None:
+    data = L4_FRAMES[name]
+    start, field = at_l4(data)
+    blank = bytearray(data)
+    blank[field : field + 2] = b"\xaa\xaa"
+
+    found = seed(blank, ip_at(blank))
+
+    if name == "ICMP":
+        assert found is None
+    else:
+        held = seeded(data)[field] << 8 | seeded(data)[field + 1]
+        assert found == (field, held % 0xFFFF)
+        assert seed(blank, ip_at(blank), whole=False) == (field, (held - (len(data) - start)) % 0xFFFF)
+
+
+@pytest.mark.parametrize("data", [build(ARP()), bytes(14), L4_FRAMES["TCP"][:50], L4_FRAMES["TCP6"][:60]])
+def test_no_seed_without_tcp_or_udp(data: bytes) -> None:
+    assert seed(data, 14) is None
+
+
 # -- tags ----------------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +239,10 @@ def test_ipv4_identification_counts_up_and_wraps() -> None:
         (build(ARP()), 20, "not IP"),
         (b"\0" * 14, 14, "not IP"),
         (TSO_FRAMES["v4"][0], 53, "before the end of the TCP header"),
+        (TSO_FRAMES["v4"][0][:60], 61, "beyond the end"),
+        (TSO_FRAMES["v6"][0][:60], 74, "beyond the end"),
+        (build(IP(flags="MF", **V4), TCP(), Raw(BIG)), 54, "fragment"),
+        (build(IP(frag=1, **V4), TCP(), Raw(BIG)), 54, "fragment"),
         (TSO_FRAMES["v4"][0], 33, "not TCP"),
         (TSO_FRAMES["v6"][0], 50, "not TCP"),
         (TSO_FRAMES["options"][0], 54 + 8, "before the end of the TCP header"),
@@ -300,6 +327,13 @@ def test_a_tag_makes_no_difference(data: bytes, expected: set[str]) -> None:
     assert facts(insert_tag(data, 0x2005)) == expected
 
 
+@pytest.mark.parametrize("data", [data for data, expected in STATUS.values() if expected & {"v4", "v6"}])
+def test_an_ip_packet_anywhere(data: bytes) -> None:
+    assert ip_facts(data, 14) == receive_facts(data)
+    assert ip_facts(bytes(7) + data, 21) == receive_facts(data)
+    assert ip_facts(data, len(data)) == ip_facts(b"\x50" + data, 0) == receive_facts(bytes(60))
+
+
 @EXAMPLES
 @given(st.sampled_from([TCP4, UDP4, TCP6, UDP6]), st.data())
 def test_a_single_wrong_bit_is_never_called_right(good: bytes, data: st.DataObject) -> None:
@@ -335,82 +369,3 @@ def test_no_frame_is_too_odd(kind: bytes, noise: bytes) -> None:
     assert not {"tcp", "udp"} <= said
     assert not {"frg", "tuc"} <= said
     assert not {"cnc", "tuc"} <= said
-
-
-# -- RSS -----------------------------------------------------------------------------------------------------------
-
-KEY = bytes.fromhex("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa")
-VECTORS = [  # Microsoft, "Verifying the RSS Hash Calculation"
-    ("66.9.149.187", 2794, "161.142.100.80", 1766, 0x323E8FC2, 0x51CCC178),
-    ("199.92.111.2", 14230, "65.69.140.83", 4739, 0xD718262A, 0xC626B0EA),
-    ("24.19.198.95", 12898, "12.22.207.184", 38024, 0xD2D0A5DE, 0x5C2B394A),
-    ("38.27.205.30", 48228, "209.142.163.6", 2217, 0x82989176, 0xAFC7327F),
-    ("153.39.163.191", 44251, "202.188.127.2", 1303, 0x5D1809C5, 0x10E828A2),
-    ("3ffe:2501:200:1fff::7", 2794, "3ffe:2501:200:3::1", 1766, 0x2CC18CD5, 0x40207D3D),
-    ("3ffe:501:8::260:97ff:fe40:efab", 14230, "ff02::1", 4739, 0x0F0C461C, 0xDDE51BBF),
-    ("3ffe:1900:4545:3:200:f8ff:fe21:67cf", 44251, "fe80::200:f8ff:fe21:67cf", 38024, 0x4B61E985, 0x02D1FEEF),
-]
-ALL = HashType.IPV4 | HashType.TCP_IPV4 | HashType.IPV6 | HashType.TCP_IPV6
-TABLE = bytes(n & 3 for n in range(128))
-
-
-def layers(src: str, dst: str) -> Any:
-    return IPv6(src=src, dst=dst) if ":" in src else IP(src=src, dst=dst)
-
-
-@pytest.mark.parametrize(("src", "sport", "dst", "dport", "plain", "ported"), VECTORS)
-@pytest.mark.parametrize("tagged", [False, True], ids=["", "tagged"])
-def test_published_vectors(src: str, sport: int, dst: str, dport: int, plain: int, ported: int, tagged: bool) -> None:
-    ip = layers(src, dst)
-    stack = [Dot1Q(vlan=3)] * tagged
-    tcp = build(*stack, ip, TCP(sport=sport, dport=dport))
-    udp = build(*stack, ip, UDP(sport=sport, dport=dport))
-    v6 = ":" in src
-    rss = Rss(ALL, KEY, TABLE, 4)
-
-    assert rss.choose(tcp) == (ported & 3, ported, RssType.TCPIPV6 if v6 else RssType.TCPIPV4)
-    assert rss.choose(udp) == (plain & 3, plain, RssType.IPV6 if v6 else RssType.IPV4)
-
-
-def test_only_enabled_fields_are_hashed() -> None:
-    src, sport, dst, dport, plain, _ = VECTORS[0]
-    tcp, udp = (build(layers(src, dst), l4(sport=sport, dport=dport)) for l4 in (TCP, UDP))
-
-    assert Rss(HashType.IPV4, KEY, TABLE, 4).choose(tcp) == (plain & 3, plain, RssType.IPV4)
-    assert Rss(HashType.TCP_IPV4, KEY, TABLE, 4).choose(udp) == (0, 0, RssType.NONE)
-    assert Rss(HashType.IPV6 | HashType.TCP_IPV6, KEY, TABLE, 4).choose(tcp) == (0, 0, RssType.NONE)
-    assert Rss(0, KEY, TABLE, 4).choose(tcp) == (0, 0, RssType.NONE)
-
-
-def test_fragments_are_hashed_without_ports() -> None:
-    src, sport, dst, dport, plain, _ = VECTORS[0]
-    fragment = build(IP(src=src, dst=dst, flags="MF"), TCP(sport=sport, dport=dport))
-
-    assert Rss(ALL, KEY, TABLE, 4).choose(fragment)[1:] == (plain, RssType.IPV4)
-
-
-def test_the_table_decides_and_an_entry_without_a_queue_means_0() -> None:
-    src, sport, dst, dport, _, ported = VECTORS[1]
-    tcp = build(layers(src, dst), TCP(sport=sport, dport=dport))
-    table = bytearray(3)
-    table[ported % 3] = 5
-
-    assert Rss(ALL, KEY, bytes(table), 6).choose(tcp)[0] == 5
-    assert Rss(ALL, KEY, bytes(table), 5).choose(tcp)[0] == 0
-
-
-@pytest.mark.parametrize(
-    "data", [build(ARP()), bytes(14), TCP4[:20], TCP6[:30]], ids=["ARP", "nothing", "cut", "cut 6"]
-)
-def test_what_has_no_ip_addresses_goes_to_queue_0(data: bytes) -> None:
-    assert Rss(ALL, KEY, b"\1", 2).choose(data) == (0, 0, RssType.NONE)
-
-
-def test_toeplitz_bit_by_bit() -> None:
-    data = bytes(range(100, 136))
-    key, expected = int.from_bytes(KEY, "big"), 0
-    for bit in range(8 * len(data)):
-        if data[bit >> 3] & 0x80 >> (bit & 7):
-            expected ^= key >> (320 - 32 - bit) & 0xFFFF_FFFF
-
-    assert toeplitz(KEY, data) == expected

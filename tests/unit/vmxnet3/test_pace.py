@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pvdev.errors import ConfigError
 from vmxnet3.capture import Captured
-from vmxnet3.pace import LOOP_GAP_NS, Pace, Paced
+from vmxnet3.pace import LOOP_GAP_NS, Pace, Paced, wire_bits
 
 START = 5_000  # ns on the caller's clock
 
@@ -15,8 +15,8 @@ def frames(*stamps: int) -> list[Captured]:
     return [(stamp, bytes([i]), 1, 0, None) for i, stamp in enumerate(stamps)]
 
 
-def paced(pace: str, *batches: list[Captured], loop: bool = False) -> Paced:
-    return Paced(lambda: iter(batches), Pace.parse(pace), loop=loop)
+def paced(pace: str, *batches: list[Captured], rounds: int = 1) -> Paced:
+    return Paced(lambda: iter(batches), Pace.parse(pace), rounds=rounds)
 
 
 def dues(source: Paced, most: int = 100) -> list[int]:
@@ -39,6 +39,9 @@ def dues(source: Paced, most: int = 100) -> list[int]:
         ("x1", "original", "original"),
         ("pps:1000000", "pps", "pps:1000000"),
         ("pps:0.25", "pps", "pps:0.25"),
+        ("pps:10k", "pps", "pps:10000"),
+        ("bps:100M", "bps", "bps:100000000"),
+        ("bps:2.5G", "bps", "bps:2500000000"),
     ],
 )
 def test_pace_is_parsed_and_printed(text: str, kind: str, shown: str) -> None:
@@ -46,7 +49,26 @@ def test_pace_is_parsed_and_printed(text: str, kind: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "x0", "x-1", "xx", "2x", "pps", "pps:", "pps:0", "pps:1e3", "x1/2", "x1.", "fast"]
+    "text",
+    [
+        "",
+        "x",
+        "x0",
+        "x-1",
+        "xx",
+        "2x",
+        "pps",
+        "pps:",
+        "pps:0",
+        "pps:1e3",
+        "x1/2",
+        "x1.",
+        "fast",
+        "x2k",
+        "bps:",
+        "bps:1T",
+        "bps:0G",
+    ],
 )
 def test_pace_that_is_none(text: str) -> None:
     with pytest.raises(ConfigError, match="is not understood; give original, xN"):
@@ -72,6 +94,47 @@ def test_due_times_count_from_the_first_take(pace: str, gaps: list[int]) -> None
     assert dues(paced(pace, *[frames(stamp) for stamp in stamps])) == [START + gap for gap in gaps]
 
 
+def test_bits_a_second_count_all_that_keeps_the_wire_busy() -> None:
+    """84 bytes a short frame takes, 1538 one of 1514: at 1 Gbit/s 672 and 12,304 ns."""
+    sizes = (60, 14, 1514, 60)
+    batch: list[Captured] = [(0, bytes(size), size, 0, None) for size in sizes]
+
+    assert [wire_bits(frame[1]) for frame in batch] == [672, 672, 12304, 672]
+    assert dues(paced("bps:1G", batch)) == [START, START + 672, START + 1344, START + 13648]
+    assert dues(paced("bps:1G", batch[:1], batch[1:3], batch[3:])) == dues(paced("bps:1G", batch))
+    assert dues(paced("bps:500M", batch[:2])) == [START, START + 1344]
+
+
+def test_rounds_are_counted_and_at_a_bit_rate_leave_no_gap() -> None:
+    batch: list[Captured] = [(0, bytes(60), 60, 0, None)] * 2
+
+    assert dues(paced("bps:1M", batch, rounds=3)) == [START + 672_000 * i for i in range(6)]
+    assert len(dues(paced("max", batch, rounds=2))) == 4
+
+
+def test_due_times_of_what_was_taken() -> None:
+    source = paced("original", frames(0, 10, 20))
+    source.begin(START)
+
+    source.take(9, START + 10)
+    assert source.taken == [START, START + 10]
+    source.take(9, START + 11)
+    assert source.taken == []
+    source.shift(5)
+    assert source.due() == START + 25
+    assert paced("max", frames(0)).taken == []
+
+
+def test_a_stopped_stream_is_finished() -> None:
+    source = paced("original", frames(7, 10))
+    assert source.first_stamp == 7
+
+    source.stop()
+
+    assert (source.finished, source.due(), source.take(9, START)) == (True, None, [])
+    assert source.first_stamp is None
+
+
 def test_take_gives_what_is_due_and_no_more() -> None:
     source = paced("original", frames(0, 10, 20, 30))
 
@@ -93,7 +156,7 @@ def test_stamps_that_go_backwards_are_due_at_once_and_counted() -> None:
 
 
 def test_an_empty_capture() -> None:
-    source = paced("original", loop=True)
+    source = paced("original", rounds=0)
 
     assert source.take(5, START) == []
     assert (source.finished, source.due()) == (True, None)
@@ -104,14 +167,14 @@ def test_an_empty_capture() -> None:
     [("original", [0, 4000, 6000, 12000, 16000, 18000]), ("pps:1000", [n * 1_000_000 for n in range(6)])],
 )
 def test_a_loop_goes_on_after_a_mean_gap(pace: str, gaps: list[int]) -> None:
-    source = paced(pace, frames(0, 4000, 6000), loop=True)
+    source = paced(pace, frames(0, 4000, 6000), rounds=0)
     shifted = [gap if pace != "original" or i < 3 else gap - 3000 for i, gap in enumerate(gaps)]
 
     assert dues(source, 6) == [START + gap for gap in shifted]
 
 
 def test_a_loop_of_one_frame_does_not_stop_time() -> None:
-    assert dues(paced("original", frames(7), loop=True), 3) == [START, START + LOOP_GAP_NS, START + 2 * LOOP_GAP_NS]
+    assert dues(paced("original", frames(7), rounds=0), 3) == [START, START + LOOP_GAP_NS, START + 2 * LOOP_GAP_NS]
 
 
 def test_after_a_pause_frames_stay_spaced() -> None:
@@ -138,7 +201,7 @@ def test_an_error_of_the_source_comes_after_the_frames_before_it_and_ends_the_st
 
 @given(
     st.lists(st.lists(st.integers(-(2**70), 2**70), min_size=1, max_size=4), max_size=6),
-    st.sampled_from(["original", "x7", "x0.3", "pps:9", "max"]),
+    st.sampled_from(["original", "x7", "x0.3", "pps:9", "bps:3k", "max"]),
 )
 def test_any_stamps_all_come_in_order_and_never_before_their_time(batches: list[list[int]], pace: str) -> None:
     source = paced(pace, *[frames(*stamps) for stamps in batches])

@@ -1,7 +1,7 @@
 """Against the kernel's own TAP driver, in a network namespace of the test's own: the machine's network is untouched."""
 
-import ctypes
 import errno
+import fcntl
 import os
 import select
 import socket
@@ -15,32 +15,23 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
 from pvdev.errors import ConfigError
+from tests.netns import lack, namespaces
 from vmxnet3 import tap
 from vmxnet3.host import open_port
+from vmxnet3.offload import receive_facts
 from vmxnet3.tap import TapPort
+from vmxnet3.wire import RCD_TUC
 
-CLONE_NEWNET = 0x40000000
 MAC, HERE, GUEST = "00:00:5e:00:53:99", "192.0.2.1", "192.0.2.9"
 
 
 @pytest.fixture
 def namespace() -> Iterator[None]:
     """This thread in an empty network namespace; skipped where that or TAP is not to be had."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net") as home:  # noqa: PTH123 (a descriptor is wanted)
-        missing = ""
-        if not os.access(tap.CLONE_DEVICE, os.R_OK | os.W_OK):
-            missing = f"no {tap.CLONE_DEVICE}, or no permission for it"
-        elif libc.unshare(CLONE_NEWNET):
-            missing = f"no network namespace: {os.strerror(ctypes.get_errno())}"
-        if missing and os.environ.get("PVDEV_REQUIRE") == "all":
-            pytest.fail(missing)
-        if missing:
-            pytest.skip(missing)
-        try:
-            yield
-        finally:
-            assert libc.setns(home.fileno(), CLONE_NEWNET) == 0
+    if not os.access(tap.CLONE_DEVICE, os.R_OK | os.W_OK):
+        lack(f"no {tap.CLONE_DEVICE}, or no permission for it")
+    with namespaces(1):
+        yield
 
 
 def await_frame(port: TapPort, layer: type[Packet]) -> Packet:
@@ -121,6 +112,35 @@ def test_an_interface_deleted_under_us_is_a_fault(namespace: None) -> None:
         assert "the interface was deleted" in str(port.fault)
         assert port.fileno() == -1
         assert (port.send([[arp_request(HERE)]]), port.receive(9, 0)) == (1, [])
+
+
+def test_an_interface_that_is_up_needs_no_right_to_set_it_up(namespace: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyroute2 import IPRoute
+
+    persist = 0x400454CB  # TUNSETPERSIST
+    with TapPort("pvt0") as port:
+        fcntl.ioctl(port.fileno(), persist, 1)
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise AssertionError("set although it was so")
+
+    monkeypatch.setattr(IPRoute, "link", refuse)
+    with TapPort("pvt0", address=None) as port:
+        assert port.send([[arp_request(HERE)]]) == 1
+        assert (port.frames_out, port.dropped) == (1, 0)
+
+
+def test_kernel_finishes_what_local_senders_leave_undone(namespace: None) -> None:
+    """Checksums are made and packets cut before we read: none is asked to come as it is."""
+    with TapPort("pvt0", address=f"{HERE}/24") as port, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as program:
+        port.send([[arp_request(HERE)]])
+        program.setsockopt(17, 103, 1000)  # UDP_SEGMENT: one send, many datagrams
+        program.sendto(bytes(range(250)) * 10, (GUEST, 9))
+
+        found = [await_frame(port, UDP) for _ in range(3)]
+
+        assert [frame[UDP].len for frame in found] == [1008, 1008, 508]
+        assert all(receive_facts(bytes(frame))[1] & RCD_TUC for frame in found)
 
 
 def test_kernel_chooses_the_name(namespace: None) -> None:

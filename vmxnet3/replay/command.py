@@ -1,0 +1,187 @@
+"""`pvdev replay` on the command line."""
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from pvdev import ui
+from pvdev.errors import ConfigError
+from vmxnet3.device import VERSIONS
+from vmxnet3.marking import Rule, parse_rule
+from vmxnet3.pace import Pace
+from vmxnet3.player import Capture, read_marks
+from vmxnet3.replay.live import LiveOptions, LiveReplay
+from vmxnet3.replay.local import Options, Replay
+from vmxnet3.wire import MAX_MTU, MIN_MTU
+
+IN_PROCESS = ("via", "transmit", "mtu", "queues")
+SERVED = ("delay", "stay")
+INTERRUPTED = 130
+
+
+class Stop:
+    """Whether Ctrl-C or SIGTERM was given while it listens. The second one interrupts at once: a read may wait."""
+
+    def __init__(self) -> None:
+        self.given = False
+
+    def __call__(self) -> bool:
+        return self.given
+
+    @contextmanager
+    def listening(self) -> Iterator["Stop"]:
+        def stop(signum: int, frame: FrameType | None) -> None:
+            if self.given:
+                raise KeyboardInterrupt
+            self.given = True
+
+        before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+
+@click.command("replay", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True)
+@click.option(
+    "--pace", help="original, xN (times as fast), pps:N, bps:N or max  [default: max; into a guest: original]"
+)
+@click.option(
+    "--mark", "marks", multiple=True, metavar="RULE", help='facts for frames: "every 10: csum=bad"; repeatable'
+)
+@click.option("--marks", "files", multiple=True, type=click.Path(), help="a file of such rules, one a line; repeatable")
+@click.option("--loop", is_flag=True, help="play without end; Ctrl-C ends it")
+@click.option("--times", type=click.IntRange(1), default=1, show_default=True, help="play it so often")
+@click.option("--by-stamp", is_flag=True, help="several captures keep their distance in time; else all begin at once")
+@click.option("--partial", is_flag=True, help="play what is whole of a capture that is cut short or damaged")
+@click.option("--out", type=click.Path(), help="write what came out of the other end as pcapng, ns stamps")
+@click.option("--record", type=click.Path(), help="capture at the device: pcapng, an interface per queue and direction")
+@click.option(
+    "--version", type=click.IntRange(1, VERSIONS), default=VERSIONS, show_default=True, help="highest version offered"
+)
+@click.option("--via", type=click.Choice(["local", "vfio-user"]), default="local", show_default=True, help="transport")
+@click.option("--tx", "transmit", is_flag=True, help="send the capture through the transmit ring instead")
+@click.option("--mtu", type=click.IntRange(MIN_MTU, MAX_MTU), default=MAX_MTU, show_default=True, help="of the driver")
+@click.option("--queues", type=click.IntRange(1, 32), help="receive queues of the driver  [default: as many as named]")
+@click.option("--socket", type=click.Path(), help="serve the NIC here and play into whatever driver comes")
+@click.option(
+    "--delay", type=click.IntRange(0), default=0, help="ms from the guest's opening the NIC to the first frame"
+)
+@click.option("--stay", is_flag=True, help="go on serving when all is played")
+@click.option("--strict", is_flag=True, help="a broken rule fails the run")
+@click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
+def replay(
+    captures: tuple[str, ...],
+    pace: str | None,
+    marks: tuple[str, ...],
+    files: tuple[str, ...],
+    socket: str | None,
+    strict: bool,
+    as_json: bool,
+    **values: Any,
+) -> int:
+    """Play CAPTURES (pcap or pcapng; "-": standard input) through a VMXNET3's receive ring into a driver.
+
+    Each is FILE or FILE,queue=N,marks=FILE,interface=NAME,at=MS. Without --socket the driver is ours, in this process:
+    frames, bytes and a digest over all of them are compared at both ends. What completions say of a frame can be
+    set: see docs/REPLAY.md.
+
+    Exit code 1 when something got lost, 130 when Ctrl-C ended it before its time (with --loop that is no failure).
+    """
+    _refuse(SERVED if socket is None else IN_PROCESS, "needs" if socket is None else "does not go with")
+    rules = [rule for file in files for rule in read_marks(file)] + [parse_rule(text, "--mark") for text in marks]
+    played = [Capture.parse(text, rules) for text in captures]
+    for option in ("out", "record"):
+        _spare(values[option], f"--{option}", played)
+    rounds = 0 if values["loop"] else values["times"]
+    common = {name: values[name] for name in ("out", "record", "partial", "by_stamp", "version")}
+    with Stop().listening() as stop:
+        if socket is not None:
+            live = LiveOptions(
+                played,
+                socket,
+                Pace.parse(pace or "original"),
+                rounds=rounds,
+                delay_ms=values["delay"],
+                stay=values["stay"],
+                quiet=as_json,
+                **common,
+            )
+            return _live(live, stop, strict=strict, as_json=as_json)
+        transmit = values["transmit"]
+        if transmit and (rules or any(capture.rules or capture.queue is not None for capture in played)):
+            raise ConfigError("--tx sends, and marks speak of received frames: leave one of them out")
+        local = Options(
+            played,
+            values["via"],
+            Pace.parse(pace or "max"),
+            transmit=transmit,
+            mtu=values["mtu"],
+            rounds=rounds,
+            queues=values["queues"] or _queues_named(played),
+            **common,
+        )
+        return _local(local, stop, strict=strict, as_json=as_json)
+
+
+def _local(options: Options, stop: Stop, *, strict: bool, as_json: bool) -> int:
+    report = Replay(options).run(lambda label, total: ui.progress(label, total, quiet=as_json), stop)
+    if as_json:
+        ui.print_json(report.facts())
+    else:
+        way = "transmit" if options.transmit else "receive"
+        report.show(f"replay of {_names(options.played())} through the {way} ring, {options.via}")
+    if report.fault is not None:
+        raise ConfigError(report.fault)
+    if report.interrupted and options.rounds:
+        return INTERRUPTED
+    return 0 if report.intact and not (strict and report.violations) else 1
+
+
+def _live(options: LiveOptions, stop: Stop, *, strict: bool, as_json: bool) -> int:
+    report = LiveReplay(options).run(lambda label, total: ui.progress(label, total, quiet=as_json), stop)
+    if as_json:
+        ui.print_json(report.facts())
+    else:
+        report.show(f"replay of {_names(options.captures)} into the driver at {options.socket}")
+        if report.fault is not None:
+            print(report.fault)
+    if report.interrupted:
+        return INTERRUPTED
+    return 0 if report.whole and not (strict and report.violations) else 1
+
+
+def _refuse(names: Sequence[str], verb: str) -> None:
+    """Options given that have no meaning here. Raises `ConfigError`."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = "tx" if name == "transmit" else name
+            raise ConfigError(f"--{option} {verb} --socket")
+
+
+def _spare(path: str | None, option: str, played: Sequence[Capture]) -> None:
+    """Nothing is written over what is played. Raises `ConfigError`."""
+    if path is not None and Path(path).exists():
+        for capture in played:
+            if capture.path != "-" and Path(capture.path).exists() and Path(path).samefile(capture.path):
+                raise ConfigError(f"{option} {path} is the capture itself; give another file")
+
+
+def _queues_named(played: Sequence[Capture]) -> int:
+    """One more than the highest queue that options and rules name."""
+    named = [capture.queue or 0 for capture in played]
+    rules: list[Rule] = [rule for capture in played for rule in capture.rules]
+    named += [int(rule.facts["queue"].word.partition("=")[2], 0) for rule in rules if "queue" in rule.facts]
+    return max(named) + 1
+
+
+def _names(played: Sequence[Capture]) -> str:
+    return ", ".join(capture.path for capture in played)

@@ -1,0 +1,155 @@
+"""A replay into a live guest: a device served over vfio-user whose network is the capture."""
+
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from pvdev.qemu import device_arg, machine_args
+from vmxnet3.backend import Frame
+from vmxnet3.device import DEFAULT_MAC, VERSIONS, Vmxnet3
+from vmxnet3.pace import Pace
+from vmxnet3.pcap import PcapPort
+from vmxnet3.player import Capture
+from vmxnet3.recorder import Recorder
+from vmxnet3.replay.local import Progress, never
+from vmxnet3.replay.report import LiveReport
+from vmxnet3.shape import Shaped
+from vmxnet3.wire import RX_STATS
+
+LOOK_S = 0.05  # between two looks at how far it is
+SETTLE_S = 1.0  # so long after the last frame the driver may still work on it
+
+
+@dataclass
+class LiveOptions:
+    """What the user asked for; see the command's help. `delay_ms`: from the driver's opening to the first frame."""
+
+    captures: Sequence[Capture]
+    socket: str
+    pace: Pace = Pace("original")  # noqa: RUF009 (immutable)
+    out: str | None = None
+    partial: bool = False
+    rounds: int = 1
+    by_stamp: bool = False
+    delay_ms: int = 0
+    version: int = VERSIONS
+    mac: bytes = DEFAULT_MAC
+    record: str | None = None
+    stay: bool = False
+    quiet: bool = False
+
+
+class Handed:
+    """A `Tap` that counts what reaches the rings, and passes it on to a recorder."""
+
+    def __init__(self, following: Recorder | None) -> None:
+        self._following = following
+        self.by_queue: Counter[int] = Counter()
+        self.sent_frames = 0
+        self.held_ns = 0  # the longest time a mark holds anything back
+
+    def sent(self, queue: int, frames: Sequence[Frame], now_ns: int) -> None:
+        self.sent_frames += len(frames)
+        if self._following is not None:
+            self._following.sent(queue, frames, now_ns)
+
+    def received(self, queue: int, frames: Sequence[bytes], now_ns: int) -> None:
+        self.by_queue[queue] += len(frames)
+        for frame in frames:
+            if isinstance(frame, Shaped):
+                self.held_ns = max(self.held_ns, frame.shape.hold_ns + frame.shape.delay_ns)
+        if self._following is not None:
+            self._following.received(queue, frames, now_ns)
+
+
+class LiveReplay:
+    """One run: a NIC on a socket until everything is played into it, the client is gone, or somebody stops it."""
+
+    def __init__(self, options: LiveOptions) -> None:
+        self.options = options
+        self._given_up = Counter[str]()  # what the rings could not take, by cause
+
+    def run(self, progress: Progress, stopping: Callable[[], bool] = never) -> LiveReport:
+        """Play it all, or until `stopping`. Raises `ConfigError` for what is wrong with a capture or the options."""
+        from pvdev.transport.vfio_user import Server
+        from vmxnet3.kind import SERVED_PACE
+
+        options = self.options
+        with ExitStack() as owns:
+            recorder = owns.enter_context(Recorder(options.record)) if options.record is not None else None
+            port = PcapPort(
+                options.captures,
+                out=options.out or "",
+                pace=options.pace,
+                rounds=options.rounds,
+                partial=options.partial,
+                by_stamp=options.by_stamp,
+                delay_ms=options.delay_ms,
+            )
+            owns.enter_context(port)
+            assert port.player is not None
+            handed = Handed(recorder)
+            device = Vmxnet3(port, mac=options.mac, version=options.version, moderation=SERVED_PACE)
+            device.tap = handed
+            server = Server(on_event=lambda line: print(line, file=sys.stderr, flush=True))
+            endpoint = server.add(device, options.socket)
+            if not options.quiet:
+                say_how(device.name, options.socket)
+            interrupted, left, began, ended = False, False, 0.0, 0.0
+            with server.background(), progress("replay", None) as bar:
+                quiet_since, before = time.monotonic(), (0, 0)
+                while not interrupted and not left:
+                    time.sleep(LOOK_S)
+                    interrupted, left = stopping(), endpoint.link is None and endpoint.connections > 0
+                    self._look(device)
+                    now, seen = time.monotonic(), (port.frames_in, handed.by_queue.total())
+                    if seen != before:
+                        quiet_since, before, ended = now, seen, now
+                        began = began or now
+                    bar.at(port.player.bytes_read, f"{seen[0]:,} frames" if began else "waiting for the driver")
+                    settled = now - quiet_since > SETTLE_S + handed.held_ns / 1e9
+                    if (port.player.finished and settled and not options.stay) or port.fault is not None:
+                        break
+        player = port.player
+        not_handed = port.frames_in - handed.by_queue.total()
+        refused = {**self._given_up, "filtered out, or never taken by the driver": not_handed}
+        fault = port.fault or (recorder.fault if recorder is not None else None)
+        if left and not player.finished:
+            fault = fault or "the client left before everything was played"
+        return LiveReport(
+            port.frames_in,
+            port.bytes_in,
+            handed.by_queue,
+            handed.sent_frames,
+            {cause: count for cause, count in refused.items() if count},
+            port.truncated,
+            max(ended - began, 0.0),
+            player.lateness,
+            player.backwards,
+            player.facts,
+            player.marked,
+            list(device.rules),
+            list(endpoint.log),
+            interrupted and not (player.finished or not options.rounds),
+            fault,
+        )
+
+    def _look(self, device: Vmxnet3) -> None:
+        """Note what the rings gave up; the driver may take them away at any moment."""
+        path = device._path
+        if path is not None:
+            stats = [dict(zip(RX_STATS, queue.stats, strict=True)) for queue in path.queues.rx]
+            self._given_up["no buffer"] = sum(queue["pktsRxOutOfBuf"] for queue in stats)
+            self._given_up["receive error"] = sum(queue["pktsRxError"] for queue in stats)
+
+
+def say_how(name: str, socket: str) -> None:
+    """QEMU's arguments, as `pvdev serve` prints them."""
+    args = [*machine_args("1G"), "-device", device_arg(Path(socket).absolute())]
+    print(f"{name} at {socket}; Ctrl-C ends it. QEMU's arguments (10.1 or newer; memory must be shared):")
+    print(f"  {shlex.join(args)}", flush=True)
