@@ -12,7 +12,7 @@ VENDOR_ID, DEVICE_ID, REVISION = 0x15AD, 0x07C0, 2
 CLASS_CODE = 0x01_0700
 PAGE = 4096
 
-# -- registers: one BAR of eight pages, 32 bits each ---------------------------------------------------------------------
+# -- registers: one BAR of eight pages, 32 bits each -------------------------------------------------------------------
 
 BAR_SIZE = 8 * PAGE
 REG_COMMAND, REG_COMMAND_DATA, REG_COMMAND_STATUS, REG_LAST_STS = 0x0000, 0x0004, 0x0008, 0x0100
@@ -213,7 +213,7 @@ class HostStatus(IntEnum):
     SCSIPARITY = 0x34
 
 
-# -- configuration pages -------------------------------------------------------------------------------------------------
+# -- configuration pages ---------------------------------------------------------------------------------------------
 
 CONFIG_PAGE_CONTROLLER, CONFIG_PAGE_PHY, CONFIG_PAGE_DEVICE = 0x1958, 0x1959, 0x195A
 ADDRESS_CONTROLLER, ADDRESS_BUSTARGET, ADDRESS_PHY = 0x2120, 0x2121, 0x2122  # bits 63:32 of configPageAddress

@@ -60,8 +60,8 @@ class Task:
 
 
 Work = Iterator[Sequence[Io]]
-"""What is left of a command: each item is done by the backend, all of it, before the next is asked for. When it ends the
-task has its result. Closing it early (an abort) lets go of everything."""
+"""What is left of a command: each item is done by the backend, all of it, before the next is asked for. When it ends
+the task has its result. Closing it early (an abort) lets go of everything."""
 
 
 class Unit(Protocol):
