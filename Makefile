@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 CAPTURE := tests/data/lan.pcapng
 
-.PHONY: demo test check bench bench-guest guest rules clean
+.PHONY: demo test check bench bench-guest guest rules conformance clean
 
 demo: $(VENV)/ready  ## replay a real capture through the emulated NIC into a driver, on both transports
 	$(BIN)/pvdev replay $(CAPTURE)
 	$(BIN)/pvdev replay $(CAPTURE) --via vfio-user
 	$(BIN)/pvdev replay $(CAPTURE) --tx
+	$(BIN)/pvdev replay $(CAPTURE) --mark "tcp every 10: csum=bad"
 
 test: $(VENV)/dev guest  ## everything, real guests included
 	$(BIN)/pytest $(PYTEST_ARGS)
@@ -21,7 +22,7 @@ check: $(VENV)/dev  ## format, lint, strict types, import rules, rule page, unit
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/rules_page.py --check
-	$(BIN)/pytest -q tests/unit tests/conformance
+	$(BIN)/pytest -q tests/unit tests/conformance vmxnet3/conform
 
 bench: $(VENV)/dev  ## the benchmarks, as ratios
 	$(BIN)/python -m tests.bench
@@ -34,6 +35,9 @@ guest: $(VENV)/dev  ## QEMU and a Linux kernel for the guest tests, unpacked wit
 
 rules: $(VENV)/dev  ## print docs/RULES.md anew
 	$(BIN)/python tools/rules_page.py
+
+conformance: $(VENV)/dev guest  ## run the conformance suite on our model and on QEMU's device, print docs/CONFORMANCE.md
+	$(BIN)/python tools/conformance_page.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

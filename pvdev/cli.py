@@ -12,6 +12,8 @@ COMMANDS = {  # name -> (where, what `pvdev --help` says)
     "replay": ("pvdev.commands.replay", "play a packet capture through an emulated NIC into a driver"),
     "serve": ("pvdev.commands.serve", "put a device on a vfio-user socket, for QEMU or any other client"),
     "boot": ("pvdev.commands.boot", "start QEMU with a guest and devices of ours"),
+    "conform": ("pvdev.commands.conform", "judge a device: ours, QEMU's or anybody's, by what it owes its driver"),
+    "control": ("pvdev.commands.control", "ask or change a device while it is served"),
     "doctor": ("pvdev.commands.doctor", "what this machine can do, and how to add what is missing"),
 }
 

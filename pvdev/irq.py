@@ -195,6 +195,10 @@ class Moderator:
         self._last = now_ns
         return True
 
+    def clear(self) -> None:
+        """Nothing is held back any more: it went out with something else."""
+        self._urgent = self._lazy = 0
+
     def deadline(self) -> int | None:
         """When `due` turns true by itself (ns), or None."""
         return self._deadline if self._urgent or self._lazy else None

@@ -26,13 +26,31 @@ class Built:
     watch: Sequence[HasFileno] = ()
     owns: ExitStack = field(default_factory=ExitStack)  # ports and files to be closed at the end
     faults: Callable[[], str | None] = lambda: None  # what the host failed the device in, one line
+    controls: Mapping[str, Callable[..., object]] = field(default_factory=dict)  # from outside; see `pvdev.control`
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A kind's conformance suite: an installed package of pytest files, its options, and the targets it can reach.
+
+    `open` makes of the target's name and the options' values what the suite's fixtures connect to (`pvdev.suite`); it
+    raises `ConfigError`. `needs`: modules it imports that are not installed with pvdev alone. `targets`: what the
+    help says.
+    """
+
+    package: str
+    targets: str
+    params: "Sequence[click.Parameter]"
+    open: Callable[[str, Mapping[str, Any]], Sequence[Any]]
+    needs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Kind:
     """One kind of device: its name on the command line, its options, and how it is built from their values.
 
-    `replay` is the command that drives a recording through it in process, where there is one.
+    `replay` is the command that drives a recording through it in process, where there is one; `suite` loads its
+    conformance suite.
     """
 
     name: str
@@ -40,6 +58,7 @@ class Kind:
     params: "Sequence[click.Parameter]"
     build: Callable[[Mapping[str, Any]], Built]
     replay: "click.Command | None" = None
+    suite: Callable[[], Suite] | None = None
 
 
 def names() -> list[str]:

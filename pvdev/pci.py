@@ -32,7 +32,7 @@ class Handler(Protocol):
 
 @dataclass(frozen=True)
 class Bar:
-    """One base address register. `size` in bytes, a power of two.
+    """One base address register. `size` in bytes, a power of two; `wide`: 64 bits, it takes the next register too.
 
     `shared` with `areas` (offset, size; page multiples) is memory the other side may map; accesses that still come as
     messages go to the handler.
@@ -42,6 +42,7 @@ class Bar:
     handler: Handler
     io: bool = False
     prefetch: bool = False
+    wide: bool = False
     shared: SharedBlock | None = None
     areas: tuple[tuple[int, int], ...] = ()
 
@@ -91,10 +92,10 @@ def msix(at: int, *, vectors: int, bar: int, table: int = 0, pba: int = 0x1000) 
     )
 
 
-def pcie_endpoint(at: int) -> Capability:
-    """PCI Express version 2 endpoint: payload 128, no FLR, 5 GT/s x32 link."""
+def pcie_endpoint(at: int, *, flr: bool = False) -> Capability:
+    """PCI Express version 2 endpoint: payload 128, 5 GT/s x32 link; `flr`: with a function level reset."""
     link_caps, link_status = 32 << 4 | 2, 32 << 4 | 2
-    body = struct.pack("<HIHHIHH", 2, 0, 0, 0, link_caps, 0, link_status)
+    body = struct.pack("<HIHHIHH", 2, flr << 28, 0, 0, link_caps, 0, link_status)
     writable = struct.pack("<HIHHIH", 0, 0, 0x7FFF, 0, 0, 0x0FFB)
     return Capability(CAP_PCIE, at, body.ljust(0x3A, b"\0"), writable)
 
@@ -142,7 +143,9 @@ class ConfigSpace:
         decode = CMD_MASTER | CMD_INTX_DISABLE | 0x140  # parity and SERR enables are kept, they do nothing
         for index, bar in bars.items():
             at = 0x10 + 4 * index
-            self.data[at] = 1 if bar.io else 8 * bar.prefetch
+            self.data[at] = 1 if bar.io else 8 * bar.prefetch + 4 * bar.wide
+            if bar.wide:
+                struct.pack_into("<I", self._writable, at + 4, 0xFFFF_FFFF)
             mask = -bar.size & 0xFFFF_FFFF
             struct.pack_into("<I", self._writable, at, mask & (~3 if bar.io else ~15))
             decode |= CMD_IO if bar.io else CMD_MEMORY
@@ -222,6 +225,7 @@ class PciFunction:
     config_size: int = 4096
     on_command: Callable[[int], None] | None = None  # hears the new command register
     on_power: Callable[[int], None] | None = None  # hears the new power state, 0 to 3
+    on_reset: Callable[[], None] | None = None  # does a function level reset
     config: ConfigSpace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -247,6 +251,9 @@ class PciFunction:
         if region != CONFIG_REGION:
             self.bars[region].handler.write(offset, size, value)
             return
+        if self.on_reset is not None and self._asks_for_reset(offset, size, value):
+            self.on_reset()
+            return
         before, state = self.config.word(COMMAND), self.power_state
         self.config.write(offset, size, value)
         self._follow()
@@ -255,6 +262,11 @@ class PciFunction:
             self.on_command(command)
         if self.power_state != state and self.on_power is not None:
             self.on_power(self.power_state)
+
+    def _asks_for_reset(self, offset: int, size: int, value: int) -> bool:
+        """Whether this write sets Initiate Function Level Reset, bit 15 of PCI Express Device Control."""
+        at = self.config.caps.get(CAP_PCIE, -10) + 9
+        return offset <= at < offset + size and bool(value >> 8 * (at - offset) & 0x80)
 
     def _follow(self) -> None:
         config, caps = self.config, self.config.caps

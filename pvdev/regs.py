@@ -11,7 +11,10 @@ Note = Callable[[str, str, int], None]  # RuleLog.note
 
 @dataclass(frozen=True)
 class Reg:
-    """One 32-bit register, or `count` of them `stride` bytes apart. `offset` in bytes; "wo" reads 0."""
+    """One 32-bit register, or `count` of them `stride` bytes apart. `offset` in bytes; "wo" reads 0.
+
+    With a stride of 8 the upper half of each slot belongs to the register.
+    """
 
     offset: int
     name: str
@@ -36,11 +39,14 @@ class RegBlock:
         self.values: dict[str, list[int]] = {}
         self._reads: dict[int, Callable[[], int]] = {}
         self._writes: dict[int, Callable[[int], None]] = {}
+        self._halves: set[int] = set()  # the unused upper halves of eight-byte slots: read 0, ignore writes
         for reg in table:
             cells = self.values[reg.name] = [reg.reset] * reg.count
             on_read, on_write = (_handler(owners, f"_{way}_{reg.name}") for way in ("read", "write"))
             for i in range(reg.count):
                 at = reg.offset + i * reg.stride
+                if reg.stride >= 8:
+                    self._halves.add(at + 4)
                 index = () if reg.count == 1 else (i,)
                 if reg.access != "wo":
                     self._reads[at] = partial(on_read, *index) if on_read else partial(cells.__getitem__, i)
@@ -62,8 +68,8 @@ class RegBlock:
         if size == 8 and offset % 4 == 0:
             self._note(self._odd, f"{self.name} read of 8 bytes", offset)
             return self.read(offset, 4) | self.read(offset + 4, 4) << 32
-        if size == 4 and offset % 8 == 4 and offset - 4 in self._reads:
-            return 0  # the unused half of a register's slot
+        if size == 4 and offset in self._halves:
+            return 0
         self._note(self._odd, f"{self.name} read of {size}", offset)
         return 0
 
@@ -74,7 +80,7 @@ class RegBlock:
             self._note(self._odd, f"{self.name} write of 8 bytes", offset)
             self.write(offset, 4, value & 0xFFFF_FFFF)
             self.write(offset + 4, 4, value >> 32)
-        elif not (size == 4 and offset % 8 == 4 and offset - 4 in self._writes):
+        elif not (size == 4 and offset in self._halves):
             self._note(self._odd, f"{self.name} write of {size}", offset)
 
 

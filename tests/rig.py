@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pvdev.device import DmaBuffer
-from pvdev.pci import CMD_MASTER, CMD_MEMORY, COMMAND, CONFIG_REGION
+from pvdev.pci import CAP_MSIX, CMD_MASTER, CMD_MEMORY, COMMAND, CONFIG_REGION, MSIX_ENABLE
 from pvdev.transport.inproc import LocalPort
 from vmxnet3 import wire
 from vmxnet3.backend import Queue
 from vmxnet3.device import Vmxnet3
 from vmxnet3.wire import DRIVER_SHARED, RX_COMP, RX_DESC, RX_QUEUE_DESC, TX_COMP, TX_DESC, TX_QUEUE_DESC, Cmd
+from vmxnet3.wire_args import CONF_DESC
 
 MAC = bytes.fromhex("02000a0b0c0d")
 PEER = bytes.fromhex("020011223344")
@@ -71,6 +72,8 @@ class RxSide:
     rings: tuple[Ring, Ring]
     comp: Ring
     buffers: tuple[DmaBuffer, DmaBuffer]
+    data: DmaBuffer | None = None  # the data ring, of slots of `slot` bytes
+    slot: int = 0
 
 
 @dataclass
@@ -95,6 +98,7 @@ class RawNic:
         self.port = LocalPort(self.device, memory=memory, budget=budget)
         self.rules = self.device.rules
         weakref.finalize(self, self.port.arena.block.close)
+        self.caps, self.bell = 0, wire.REG_TXPROD  # what `negotiate` asked for, and which doorbell `kick` rings
         self.power()
 
     # -- registers --------------------------------------------------------------------------------------------------
@@ -113,6 +117,37 @@ class RawNic:
         self.vd(wire.REG_CMD, value)
         return self.port.read(wire.BAR_VD, wire.REG_CMD)
 
+    def negotiate(self, caps: int) -> int:
+        """Version and DCR 0, now and with every `activate`; the capabilities in force. `kick` rings where they say."""
+        self.caps = caps
+        self.vd(wire.REG_VRRS, 1 << self.version - 1)
+        self.vd(wire.REG_DCR, caps)
+        found = self.command(Cmd.GET_DCR0_REG)
+        self.bell = wire.LB_REG_TXPROD if found & wire.Cap.LARGE_BAR else wire.REG_TXPROD
+        return found
+
+    def use_msix(self) -> None:
+        """MSI-X on, the table open, IMR of every announced vector 0."""
+        vectors = self.area["numIntrs"]
+        for vector in range(vectors):
+            self.port.write(wire.BAR_MSIX, 16 * vector + 12, 0)
+        self.port.write(CONFIG_REGION, self.device.pci.config.caps[CAP_MSIX] + 2, MSIX_ENABLE, 2)
+        for vector in range(vectors):
+            self.pt(wire.REG_IMR + 8 * vector, 0)
+
+    def argue(self, data: bytes) -> None:
+        """The argument of the next command, into cmdInfo."""
+        at = DRIVER_SHARED.offset["cmdInfo"]
+        self.shared.view[at : at + 16] = data.ljust(16, b"\0")
+
+    def point_at(self, data: bytes, *, length: int | None = None, address: int | None = None) -> DmaBuffer:
+        """`data` into memory, which is returned, and where it is into cmdInfo; `length` and `address` may lie."""
+        buffer = self.port.alloc(max(len(data), 64), 64)
+        buffer.view[: len(data)] = data
+        where = buffer.address if address is None else address
+        self.argue(CONF_DESC.encode(confVer=1, confLen=len(data) if length is None else length, confPA=where))
+        return buffer
+
     def point(self, address: int) -> None:
         """DSAL and DSAH."""
         self.vd(wire.REG_DSAL, address & 0xFFFF_FFFF)
@@ -122,6 +157,8 @@ class RawNic:
         """Version, shared area (unless given at `address`), ACTIVATE_DEV: its answer."""
         self.vd(wire.REG_VRRS, 1 << self.version - 1)
         self.vd(wire.REG_UVRS, 1)
+        if self.caps:
+            self.vd(wire.REG_DCR, self.caps)
         self.point(self.shared.address if address is None else address)
         return self.command(Cmd.ACTIVATE_DEV)
 
@@ -194,6 +231,12 @@ class RawNic:
         self.rx_area[queue].update(fields)
         self.tell()
 
+    def give_data_rings(self, slot: int) -> None:
+        """Receive data rings of `slot` bytes a slot (version 3), for every queue."""
+        for queue, side in enumerate(self.rx):
+            side.data, side.slot = self.port.alloc(slot * side.rings[0].size, 512), slot
+            self.tell_rx(queue, rxDataRingBasePA=side.data.address, rxDataRingDescSize=slot)
+
     def bring_up(self, **sizes: int) -> None:
         """`prepare`, `activate` and buffers in every receive ring but one cell."""
         self.prepare(**sizes)
@@ -211,11 +254,11 @@ class RawNic:
         return side.ring.put(TX_DESC.encode(**{**values, **fields}))
 
     def kick(self, queue: int = 0) -> None:
-        self.pt(wire.REG_TXPROD + 8 * queue, self.tx[queue].ring.next)
+        self.pt(self.bell + 8 * queue, self.tx[queue].ring.next)
 
-    def send(self, data: bytes, **fields: int) -> None:
-        self.post(data, **fields)
-        self.kick()
+    def send(self, data: bytes, *, queue: int = 0, **fields: int) -> None:
+        self.post(data, queue=queue, **fields)
+        self.kick(queue)
 
     def done(self, queue: int = 0) -> list[int]:
         """The descriptor indices the device completed since the last look."""
@@ -267,11 +310,13 @@ class RawNic:
             side.comp.step()
             ring, rest = divmod(found["rqID"], len(self.rx))
             assert rest == queue
-            at = CELL * found["rxdIdx"]
-            address = RX_DESC.numbers(side.rings[ring].memory.view, at)["addr"]
-            data += (
-                self.device.mem.read(address, found["len"]) if self.device.mem.reachable(address, found["len"]) else b""
-            )
+            if ring == 2:
+                assert side.data is not None
+                address = side.data.address + side.slot * found["rxdIdx"]
+            else:
+                address = RX_DESC.numbers(side.rings[ring].memory.view, CELL * found["rxdIdx"])["addr"]
+            mem = self.device.mem
+            data += mem.read(address, found["len"]) if mem.reachable(address, found["len"]) else b""
             comps.append(found)
             if found["eop"]:
                 out.append(Packet(data, comps))
@@ -321,6 +366,7 @@ class RawNic:
     def assert_alive(self) -> None:
         """After a PCI reset and a new start normal traffic passes both ways."""
         self.port.reset()
+        self.caps, self.bell = 0, wire.REG_TXPROD
         self.power()
         self.bring_up()
         self.assert_traffic()

@@ -9,7 +9,6 @@ fails when the page is stale, when a rule has no test, or when a test names a ru
 
 import argparse
 import ast
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,15 +17,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from pvdev.rules import MEMORY_RULES, Rule
+from pvdev.suite import NUMBER, numbers_in
 from pvdev.transport.vfio_user_rules import CLIENT_RULES, SERVER_RULES
 from vmxnet3.rules import DRIVER_RULES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "RULES.md"
-TESTS = ROOT / "tests"
+TESTS = (ROOT / "tests", *sorted(ROOT.glob("*/conform")))  # ours, and the suites that are installed with the devices
 
 DUTIES = {"VMX-V": "VMXNET3: duties of the device"}  # number families without a table: the tests say what they are
-_NUMBER = re.compile(r"(?:(?<=_)|^)([A-Z]{3})(?:_([A-Z]))?((?:_\d{3})+|_\d{2})(?=_|$)")
 
 INTRODUCTION = """\
 # Rules
@@ -85,14 +84,6 @@ class Found:
             known.append(test)
 
 
-def numbers_in(name: str) -> Iterator[str]:
-    """The rule numbers a test's name holds: VMX_D_011, MEM_01; several of one family as VMX_V_021_022."""
-    for match in _NUMBER.finditer(name):
-        family = "-".join(part for part in match.group(1, 2) if part)
-        for digits in match[3].strip("_").split("_"):
-            yield f"{family}-{digits}"
-
-
 def _marked(function: ast.AST) -> Iterator[str]:
     """The numbers in `pytest.mark.rule(...)` anywhere in a test: decorators and single parameters."""
     for node in ast.walk(function):
@@ -102,10 +93,11 @@ def _marked(function: ast.AST) -> Iterator[str]:
                     yield argument.value
 
 
-def scan(folder: Path, families: Iterable[str]) -> Found:
-    """All tests below `folder` that name a rule of one of `families` ("VMX-D", "MEM")."""
+def scan(folders: Iterable[Path], families: Iterable[str]) -> Found:
+    """All tests below `folders` that name a rule of one of `families` ("VMX-D", "MEM")."""
     wanted, found = set(families), Found()
-    for path in sorted(folder.rglob("test_*.py")):
+    files = [(folder, path) for folder in folders for path in sorted(folder.rglob("test_*.py"))]
+    for folder, path in files:
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
         for node in ast.walk(tree):
             if not isinstance(node, ast.FunctionDef) or not node.name.startswith("test"):
@@ -138,7 +130,7 @@ def _cell(text: str) -> str:
 
 def _words(test: Shown, number: str) -> str:
     """A test's name in words, without the number."""
-    plain = _NUMBER.sub("", test.name.removeprefix("test_")).strip("_").replace("_", " ")
+    plain = NUMBER.sub("", test.name.removeprefix("test_")).strip("_").replace("_", " ")
     return plain or number
 
 
@@ -184,7 +176,7 @@ def page(sections: Iterable[Section], found: Found, duties: Iterable[str] = DUTI
     return "\n".join(lines).rstrip() + "\n"
 
 
-def main(arguments: list[str] | None = None, *, target: Path = PAGE, tests: Path = TESTS) -> int:
+def main(arguments: list[str] | None = None, *, target: Path = PAGE, tests: Iterable[Path] = TESTS) -> int:
     parser = argparse.ArgumentParser(description="Print docs/RULES.md: every numbered rule and the tests that show it.")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="write nothing; fail when the page or a test is wrong")

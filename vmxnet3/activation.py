@@ -19,6 +19,7 @@ from vmxnet3.wire import (
     INTR_CONF_EXT,
     MAGIC,
     MAX_DATA_SLOT,
+    MAX_INTRS,
     MIN_DATA_SLOT,
     MIN_MTU,
     RC_RING_MAX_SIZE,
@@ -81,7 +82,8 @@ def read_config(mem: GuestMemory, shared_at: int, version: int, note: Note) -> C
     _require("VMX-D-013", "mtu", area["mtu"], MIN_MTU <= area["mtu"] <= most.mtu)
     intr, size = _interrupts(mem, shared_at, version, area)
     intrs = intr["numIntrs"]
-    _require("VMX-D-014", "number of interrupts", intrs, 1 <= intrs <= most.intrs)
+    room = most.intrs if size > DRIVER_SHARED.size else MAX_INTRS  # the old place never held more levels
+    _require("VMX-D-014", "number of interrupts", intrs, 1 <= intrs <= room)
     levels = tuple(intr[f"modLevels{i}"] for i in range(intrs))
     for i, level in enumerate(levels):
         if level > MAX_LEVEL:

@@ -1,72 +1,32 @@
-"""VMXNET3 on the command line: its options, and how a device is made from them."""
+"""VMXNET3 on the command line: the device kind, and the network behind it."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Any
 
 import click
 
-from pvdev.errors import ConfigError
-from pvdev.irq import Pace
 from pvdev.kinds import Built, Kind, Suite
-from pvdev.mem import SharedBlock
-from vmxnet3.controls import controls
-from vmxnet3.device import DEFAULT_MAC, VERSIONS, Vmxnet3
-from vmxnet3.profiles import LETTER, PROFILES
 from vmxnet3.replay import replay
-from vmxnet3.wire import PAGE
+from vmxnet3.served import PARAMS, SERVED_PACE, make
 
-SERVED_PACE = Pace(frames=128, ns=500_000, lazy_frames=192, lazy_ns=1_500_000)
-"""Found with `make bench-guest`: each interrupt costs a guest some 200 us (a trapped IMR write), each frame 5 to 8."""
-
-
-def parse_mac(text: str) -> bytes:
-    """Six bytes from "02:00:00:00:00:01". Raises `ConfigError`."""
-    try:
-        mac = bytes.fromhex(text.replace(":", "").replace("-", ""))
-    except ValueError:
-        mac = b""
-    if len(mac) != 6 or mac[0] & 1:
-        raise ConfigError(f"{text!r} is no unicast MAC address; write it like 02:00:00:00:00:01")
-    return mac
+__all__ = ["KIND", "SERVED_PACE"]
 
 
 def build(values: Mapping[str, Any]) -> Built:
-    """A served NIC: interrupts paced, the port watched."""
+    """A served NIC: interrupts paced, the port watched, what passes recorded if asked for."""
     from vmxnet3.host import open_port
     from vmxnet3.recorder import Recorder
 
-    mac = parse_mac(values["mac"])
-    port = open_port(values["port"])
-    owns = ExitStack()
-    page = None
-    if values["map_masks"] and values["version"] >= 7:
-        page = SharedBlock(PAGE, "vmxnet3 masks")
-        owns.callback(page.close)
-    device = Vmxnet3(
-        port,
-        mac=mac,
-        version=values["version"],
-        link_mbps=values["speed"],
-        moderation=SERVED_PACE if values["moderation"] else None,
-        profile=PROFILES[values["profile"]],
-        empty_vlan_table_passes=values["empty_vlan_table"] == "accept",
-        mask_page=page,
-    )
-    recorder = Recorder(values["record"]) if values["record"] is not None else None
-    device.tap = recorder
-    if values["link"] == "down":
-        device.set_link(False)
-    built = Built(
-        device,
-        (port,) if port.fileno() >= 0 else (),
-        faults=lambda: port.fault or (recorder.fault if recorder is not None else None),
-        controls=controls(device, port),
-        owns=owns,
-    )
-    built.owns.enter_context(port)
-    if recorder is not None:
-        built.owns.enter_context(recorder)
+    device, built = make(values, open_port(values["port"]))
+    if values["record"] is None:
+        return built
+    try:
+        recorder = built.owns.enter_context(Recorder(values["record"]))
+    except BaseException:
+        built.owns.close()
+        raise
+    device.tap, port_faults = recorder, built.faults
+    built.faults = lambda: port_faults() or recorder.fault
     return built
 
 
@@ -88,51 +48,11 @@ KIND = Kind(
             help="the network behind it: null, loopback, pcap:IN,out=OUT, switch:NAME, tap:NAME, packet:INTERFACE, "
             "stream:PATH (passt), dgram:PATH,peer=PATH; see docs/PORTS.md",
         ),
-        click.Option(["--mac"], default=DEFAULT_MAC.hex(":"), show_default=True, help="permanent address"),
-        click.Option(
-            ["--version"],
-            type=click.IntRange(1, VERSIONS),
-            default=VERSIONS,
-            show_default=True,
-            help="highest device version offered",
-        ),
-        click.Option(
-            ["--speed"], type=click.IntRange(1, 65535), default=10_000, show_default=True, help="link, Mbit/s"
-        ),
-        click.Option(
-            ["--link"],
-            type=click.Choice(["up", "down"]),
-            default="up",
-            show_default=True,
-            help="whether the cable is in at the start; `pvdev control` plugs it in and out",
-        ),
-        click.Option(
-            ["--moderation/--no-moderation"], default=True, show_default=True, help="let interrupts wait under load"
-        ),
+        *PARAMS,
         click.Option(
             ["--record"],
             type=click.Path(),
             help="capture at the device: pcapng, an interface per queue and direction, injected facts as comments",
-        ),
-        click.Option(
-            ["--map-masks/--no-map-masks"],
-            default=True,
-            show_default=True,
-            help="let the guest write interrupt masks in memory, from version 7 on: quicker, and unseen by the rules",
-        ),
-        click.Option(
-            ["--profile"],
-            type=click.Choice(list(PROFILES)),
-            default=LETTER.name,
-            show_default=True,
-            help="the driver to expect: what it is known to break is marked so, and fails no --strict run",
-        ),
-        click.Option(
-            ["--empty-vlan-table"],
-            type=click.Choice(["drop", "accept"]),
-            default="drop",
-            show_default=True,
-            help="tagged frames while the driver's VLAN table is all zeros (the profiles of BSD drivers accept them)",
         ),
     ),
     build,

@@ -34,8 +34,6 @@ class Negotiation:
             self._note("VMX-D-003", "VRRS", value)
         else:
             self.version, self.caps = value.bit_length(), Cap(0)  # capabilities are agreed after the version
-            if self.version < 7:
-                self.caps = Cap(0)
 
     def _read_UVRS(self) -> int:
         return 1

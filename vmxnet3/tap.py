@@ -1,7 +1,7 @@
 """A TAP interface of the host as a network port.
 
-No virtio-net header is asked for: the kernel then makes every checksum and cuts every packet before we read it, and does
-so sooner than we could. A frame read here takes 0.7 us; one cut here out of a packet of 64 KiB took 3.6 us.
+No virtio-net header is asked for: the kernel then makes every checksum and cuts every packet before we read it, sooner
+than we could. A frame read here takes 0.7 us; one cut here out of a packet of 64 KiB took 3.6 us.
 
 Ref: Linux include/uapi/linux/if_tun.h, Documentation/networking/tuntap.rst.
 """

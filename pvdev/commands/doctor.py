@@ -11,6 +11,8 @@ from pvdev import ui
 from pvdev.errors import ConfigError
 from pvdev.qemu import cache_dir, find_qemu, kvm_usable
 
+CAP_NET_ADMIN, CAP_NET_RAW = 12, 13  # Linux include/uapi/linux/capability.h
+
 Finding = tuple[bool, str, str]  # fine, what was found, the mend
 
 
@@ -40,10 +42,25 @@ def _kvm() -> Finding:
 def _tap() -> Finding:
     if not Path("/dev/net/tun").exists():
         return False, "no /dev/net/tun", "modprobe tun (as root)"
-    capable = int(next(line for line in _status() if line.startswith("CapEff")).split()[1], 16) >> 12 & 1
-    if capable:
+    if _capable(CAP_NET_ADMIN):
         return True, "/dev/net/tun, and the right to use it", ""
     return False, "no right to make a TAP", "sudo ip tuntap add NAME mode tap user $USER"
+
+
+def _packet() -> Finding:
+    if _capable(CAP_NET_RAW):
+        return True, "packet sockets on the interfaces of this machine", ""
+    return False, "no right to a packet socket (--port packet:INTERFACE)", "run as root, or with CAP_NET_RAW"
+
+
+def _passt() -> Finding:
+    found = shutil.which("passt")
+    return (True, found, "") if found else (False, "no passt: a network without root", "apt install passt")
+
+
+def _nft() -> Finding:
+    found = shutil.which("nft")
+    return (True, found, "") if found else (False, "no nft: examples/tap.sh needs it for NAT", "apt install nftables")
 
 
 def _namespaces() -> Finding:
@@ -62,8 +79,11 @@ def _compiler() -> Finding:
     )
 
 
-def _status() -> list[str]:
-    return Path("/proc/self/status").read_text().splitlines()
+def _capable(capability: int) -> bool:
+    """Whether this process has the capability of that number."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    mask = int(next(line for line in status if line.startswith("CapEff")).split()[1], 16)
+    return bool(mask >> capability & 1)
 
 
 CHECKS: dict[str, Callable[[], Finding]] = {
@@ -71,6 +91,9 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "guest kernel": _kernel,
     "KVM": _kvm,
     "TAP": _tap,
+    "packet sockets": _packet,
+    "passt": _passt,
+    "nft": _nft,
     "namespaces": _namespaces,
     "C compiler": _compiler,
 }

@@ -8,6 +8,8 @@ device without work for a while arms its bell, looks again, and the loop sleeps.
 
 import contextlib
 import errno
+import heapq
+import itertools
 import os
 import select
 import socket
@@ -134,7 +136,7 @@ class Endpoint:
         server = self.server
         link = Link(
             sock,
-            watch=server._watch,
+            watch=server.watch,
             writable=lambda on: server._modify(sock.fileno(), select.EPOLLOUT if on else select.EPOLLIN),
             event=server.event,
             stop_fd=server._stop_fd,
@@ -269,6 +271,8 @@ class Server:
             self._both.register(epoll.fileno(), select.POLLIN)
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._wake: dict[int, Endpoint] = {}
+        self._timers: list[tuple[int, int, Callable[[], None]]] = []  # a heap: when (ns), in which order, what
+        self._count = itertools.count()
         self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stop_lock = threading.RLock()  # a signal handler may stop a server that is being closed
         self._stopping = False
@@ -309,6 +313,8 @@ class Server:
                 if handler is not None:  # closed by an earlier event of this batch
                     handler(events)
             now = _clock()
+            if self._timers:
+                self._run_timers(now)
             wait = ASLEEP
             for endpoint in endpoints:
                 until = endpoint.turn(now)
@@ -323,6 +329,7 @@ class Server:
         left = at_most
         if not flooded:
             dues = [due for endpoint in self.endpoints if (due := endpoint.due()) is not None]
+            dues += [at for at, _, _ in self._timers[:1]]
             if dues:
                 soonest = max(min(dues) - _clock(), 0)
                 left = soonest if left == ASLEEP else min(left, soonest)
@@ -390,14 +397,26 @@ class Server:
 
     def _unregister(self, fd: int) -> None:
         if self._handlers.pop(fd, None) is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # gone already, or the server has closed
                 self._epoll.unregister(fd)
 
     def _modify(self, fd: int, events: int) -> None:
         self._epoll.modify(fd, events)
 
-    def _watch(self, fd: int, readable: Callable[[], None] | None) -> None:
+    def watch(self, fd: int, readable: Callable[[], None] | None) -> None:
+        """Serve this descriptor too: `readable` is called in the loop whenever it is; None: no more.
+
+        As `add`: before `run`, or in its thread.
+        """
         if readable is None:
             self._unregister(fd)
         else:
             self._register(fd, lambda events: readable())
+
+    def later(self, delay_s: float, do: Callable[[], None]) -> None:
+        """Call `do` once in the loop, `delay_s` from now."""
+        heapq.heappush(self._timers, (_clock() + int(delay_s * 1e9), next(self._count), do))
+
+    def _run_timers(self, now: int) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()

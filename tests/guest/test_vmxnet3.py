@@ -1,62 +1,23 @@
 """An unmodified Linux 6.12 with its own vmxnet3 driver on our device, over vfio-user."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from guest.frames import DgramPeer, digest, mac, make_frames
 from guest.kit import Kit
-from guest.ktap import GuestReport
-from guest.vm import Vm, vfio_user
 
-from pvdev.transport.vfio_user import Server
-from vmxnet3.capture import CaptureReader, PcapngWriter
-from vmxnet3.device import State, Vmxnet3
-from vmxnet3.host import open_port
-from vmxnet3.kind import SERVED_PACE
+from tests.guest.served import GUEST_MAC, HOST_MAC, Host
+from vmxnet3.capture import CaptureReader
+from vmxnet3.device import State
+from vmxnet3.pcapng import PcapngWriter
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
-GUEST_MAC, HOST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:fe"
+VERSION = 1
 COUNT, SIZES = 20_000, (60, 64, 65, 128, 590, 1000, 1513, 1514)
-
-
-class Host:
-    """Devices of ours on sockets, served in a thread; `lines` is what the server said."""
-
-    def __init__(self, folder: Path, owns: ExitStack, *, posted: bool = False) -> None:
-        self._folder, self._owns = folder, owns
-        self.lines: list[str] = []
-        self.server = Server(on_event=self.lines.append, posted=posted)
-        self.nics: list[Vmxnet3] = []
-
-    def add(self, port: str) -> Vmxnet3:
-        """A NIC with `port` behind it, in the notation of the command line."""
-        backend = self._owns.enter_context(open_port(port))
-        nic = Vmxnet3(backend, mac=mac(f"02:00:00:00:00:{len(self.nics) + 1:02x}"), moderation=SERVED_PACE)
-        self.server.add(nic, self._socket(), watch=(backend,) if backend.fileno() >= 0 else ())
-        self.nics.append(nic)
-        return nic
-
-    def _socket(self) -> Path:
-        return self._folder / f"nic{len(self.nics)}"
-
-    def boot(self, kit: Kit, test: str, **options: object) -> GuestReport:
-        """Run one test script in a guest that has all NICs."""
-        devices = [vfio_user(self._folder / f"nic{n}") for n in range(len(self.nics))]
-        with self.server.background():
-            return Vm(kit, [test], devices=devices, **options).run()  # type: ignore[arg-type]
-
-    def broken_rules(self) -> list[str]:
-        return [str(violation) for nic in self.nics for violation in nic.rules]
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with ExitStack() as owns:
-        yield Host(tmp_path, owns)
 
 
 def test_linux_binds_with_posted_writes(guest_kit: Kit, tmp_path: Path) -> None:
@@ -148,9 +109,7 @@ def test_two_nics_talk(guest_kit: Kit, host: Host, tmp_path: Path, processors: i
 
     Linux makes a queue pair for each processor, and every queue carries traffic.
     """
-    near, far = tmp_path / "near", tmp_path / "far"
-    host.add(f"dgram:{near},peer={far}")
-    host.add(f"dgram:{far},peer={near}")
+    host.wire(VERSION, VERSION)
     used: set[tuple[str, int]] = set()
     for nic in host.nics:
         nic.trace = lambda point, **facts: used.add((point, facts.get("queue", -1)))

@@ -17,7 +17,7 @@ from guest.programs import compile_program, program_names
 from pvdev.qemu import cache_dir
 
 ROOTFS = Path(__file__).parent / "rootfs"
-MODULES = ("vmxnet3", "8021q", "pktgen")
+MODULES = ("vmxnet3", "8021q", "geneve", "vxlan", "pktgen")
 FOLDERS = ("dev", "proc", "sys", "tmp", "run", "run/netns", "bin", "lib", "lib64", "tests", "etc")
 LOADERS = ("lib64/ld-linux-x86-64.so.2", "usr/lib64/ld-linux-x86-64.so.2")
 

@@ -47,6 +47,8 @@ class Vm:
     devices: values of -device; extra: further QEMU words (-netdev ...); files: more for the guest, path -> content.
     shared_memory False gives the guest private RAM, of `memory_backend` "memfd" or "ram": a device in another
     process then cannot reach it.
+    sleeps: the guest may suspend to RAM. Waking is a reset to QEMU, which then writes an ELF kernel anew into memory;
+    so this one boots its bzImage, a second slower.
     on_event(name) runs in a thread of its own for each PVDEV-EVENT line, in order; what it raises ends the guest and
     comes out of `run`. on_line(line) sees each console line.
     """
@@ -63,6 +65,7 @@ class Vm:
         memory: str = "512M",
         shared_memory: bool = True,
         memory_backend: str = "memfd",
+        sleeps: bool = False,
         smp: int = 1,
         accel: str | None = None,
         modules: Sequence[str] = MODULES,
@@ -79,6 +82,7 @@ class Vm:
                 raise KitError(f"guest parameter {key}={value!r} cannot stand on a kernel command line")
         self.append, self.memory, self.smp, self.modules, self.files = append, memory, smp, tuple(modules), files
         self.shared_memory, self.memory_backend = shared_memory, memory_backend
+        self.sleeps = sleeps
         self.accel = accel or default_accel(kit)
         if self.accel not in ACCELERATORS:
             raise KitError(f"accelerator {self.accel!r} is unknown: tcg or kvm")
@@ -106,7 +110,8 @@ class Vm:
 
     def run(self) -> GuestReport:
         """Boot, and wait for the end. Raises GuestTimeout; QEMU is gone when this returns or raises."""
-        words = self.argv(boot_image(self.kit), build(self.kit, self.modules, self.files))
+        kernel = self.kit.kernel if self.sleeps else boot_image(self.kit)
+        words = self.argv(kernel, build(self.kit, self.modules, self.files))
         started = time.monotonic()
         with tempfile.TemporaryFile() as log:
             self._process = subprocess.Popen(

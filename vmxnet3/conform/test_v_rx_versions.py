@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from vmxnet3.conform.packets import IP, TCP, UDP, IPv6, Raw, ether, payload
+from vmxnet3.conform.packets import TCP, UDP, Raw, ether, payload
 from vmxnet3.conform.rig import MAC, MakeRig, Rig, frame
 from vmxnet3.conform.test_v_filters import A4, A6, MS_KEY, TABLE
 from vmxnet3.conform.tunnels import INNER, KINDS, tunnel
@@ -12,8 +12,7 @@ from vmxnet3.driver import Driver, Received, Rss
 from vmxnet3.wire import Cap, Feature, RssField, RssType
 
 SMALL: dict[str, Any] = {"tx_ring": 32, "rx_ring0": 32, "rx_ring1": 32}
-WITH_LRO = Feature.RXCSUM | Feature.RXVLAN | Feature.LRO
-V4, V6 = INNER[4], INNER[6]
+V4 = INNER[4]
 
 
 def one(rig: Rig, driver: Driver, data: bytes) -> Received:
@@ -118,140 +117,6 @@ def test_VMX_V_055_status_is_the_same_in_a_slot(rig: Rig) -> None:
 
     assert [packet.parts[0][0] for packet in packets] == [2, 2]
     assert [packet.verified for packet in packets] == [True, False]
-
-
-# -- large receive ---------------------------------------------------------------------------------------------------
-
-
-def stream(ip: IP | IPv6, count: int, size: int = 1000) -> tuple[list[bytes], bytes]:
-    """The segments of one TCP stream, and their payload."""
-    data = payload(count * size)
-    out = []
-    for n in range(count):
-        flags = "PA" if n == count - 1 else "A"
-        tcp = TCP(sport=80, dport=9, seq=1000 + n * size, ack=5, flags=flags, window=100)
-        out.append(ether(ip, tcp, Raw(data[n * size : (n + 1) * size])))
-    return out, data
-
-
-@pytest.mark.parametrize("ip", [V4, V6], ids=["v4", "v6"])
-@pytest.mark.parametrize("version", [2, 4, 7, 9])
-def test_VMX_V_056_segments_come_as_one(rig: Rig, version: int, ip: IP | IPv6) -> None:
-    driver = rig.driver(version=version, features=WITH_LRO)
-    segments, data = stream(ip, 8)
-
-    rig.feed(*segments)
-    packets = arrived(rig, driver, data)
-
-    merged = of_many(packets)
-    assert sum(packet.lro.segments if packet.lro else 1 for packet in packets) == 8
-    assert {packet.lro.mss for packet in merged if packet.lro} <= {0, 1000}
-    assert {(packet.tcp, packet.v4 or packet.v6, packet.err) for packet in packets} == {(True, True, False)}
-
-
-def arrived(rig: Rig, driver: Driver, data: bytes) -> list[Received]:
-    """Receive until all of `data` came in TCP packets, in order, whatever was merged."""
-    packets: list[Received] = []
-
-    def loads() -> bytes:
-        return b"".join(bytes(lay_tcp(packet.data)) for packet in packets)
-
-    def look() -> bool:
-        packets.extend(driver.receive())
-        return len(loads()) >= len(data)
-
-    assert rig.until(look), f"{len(loads())} of {len(data)} bytes came"
-    assert loads() == data
-    return packets
-
-
-def of_many(packets: list[Received]) -> list[Received]:
-    """The merged ones. No device must merge, and one that takes frames singly cannot."""
-    merged = [packet for packet in packets if packet.lro is not None]
-    if not merged:
-        pytest.skip("the device merged nothing")
-    return merged
-
-
-def lay_tcp(data: bytes) -> bytes:
-    """A TCP packet's payload; the length is the IP header's."""
-    ip = 14
-    if data[ip] >> 4 == 4:
-        l4, end = ip + 20, ip + int.from_bytes(data[ip + 2 : ip + 4], "big")
-    else:
-        l4, end = ip + 40, ip + 40 + int.from_bytes(data[ip + 4 : ip + 6], "big")
-    return data[l4 + (data[l4 + 12] >> 4) * 4 : end]
-
-
-def test_VMX_V_056_one_buffer_has_no_hash(rig: Rig) -> None:
-    driver = rig.driver(
-        **SMALL, version=4, features=WITH_LRO, rx_queues=2, head_size=16000, rss=Rss(table=b"\1" * 128, key=MS_KEY)
-    )
-    segments, data = stream(V4, 6)
-
-    rig.feed(*segments)
-    packets = arrived(rig, driver, data)
-
-    merged = of_many(packets)
-    assert {(len(packet.parts), packet.rss_type, packet.queue) for packet in merged} == {(1, 0, 1)}
-
-
-def test_VMX_V_056_several_buffers_have_it_at_the_end(rig: Rig) -> None:
-    driver = rig.driver(
-        **SMALL, version=4, features=WITH_LRO, rx_queues=2, head_size=512, rss=Rss(table=b"\1" * 128, key=MS_KEY)
-    )
-    segments, data = stream(V4, 6)
-
-    rig.feed(*segments)
-    packets = arrived(rig, driver, data)
-
-    merged = of_many(packets)
-    assert {(packet.rss_type, packet.queue, packet.verified) for packet in merged} == {(RssType.TCPIPV4, 1, True)}
-    assert len({packet.rss_hash for packet in packets}) == 1
-    assert min(len(packet.parts) for packet in merged) > 1
-
-
-@pytest.mark.parametrize(("version", "features"), [(1, WITH_LRO), (2, WITH_LRO & ~Feature.LRO), (9, Feature.RXCSUM)])
-def test_VMX_V_056_never_unasked(rig: Rig, version: int, features: Feature) -> None:
-    driver = rig.driver(version=version, features=features)
-    segments, _ = stream(V4, 8)
-
-    rig.feed(*segments)
-
-    assert [packet.data for packet in rig.got(driver, 8)] == segments
-
-
-def test_VMX_V_056_other_frames_in_between_stay_whole(rig: Rig) -> None:
-    driver = rig.driver(version=2, features=WITH_LRO)
-    segments, data = stream(V4, 4)
-    others = [frame(100, seed=n) for n in range(3)] + [ether(V4, UDP(sport=1, dport=2), Raw(payload(50)))]
-    mixed = [part for pair in zip(segments, others, strict=True) for part in pair]
-
-    rig.feed(*mixed)
-    packets: list[Received] = []
-
-    def look() -> bool:
-        packets.extend(driver.receive())
-        return others[-1] in [packet.data for packet in packets]
-
-    assert rig.until(look)
-    assert [packet.data for packet in packets if packet.data in others] == others
-    rest = [packet for packet in packets if packet.data not in others]
-    assert b"".join(lay_tcp(packet.data) for packet in rest) == data
-
-
-def test_VMX_V_056_counters(rig: Rig) -> None:
-    driver = rig.driver(version=2, features=WITH_LRO)
-    segments, data = stream(V4, 8)
-
-    rig.feed(*segments)
-    packets = arrived(rig, driver, data)
-    stats = driver.stats()[1][0]
-
-    merged = [packet for packet in packets if packet.lro is not None]
-    assert stats["LROPktsRxOK"] == len(merged)
-    assert stats["LROBytesRxOK"] == sum(len(packet.data) for packet in merged)
-    assert (stats["ucastPktsRxOK"], stats["ucastBytesRxOK"]) == (8, sum(map(len, segments)))
 
 
 # -- jumbo frames ----------------------------------------------------------------------------------------------------

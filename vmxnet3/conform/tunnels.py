@@ -19,10 +19,7 @@ KINDS = ("geneve", "geneve options", "vxlan", "vxlan 8472")
 
 @dataclass(frozen=True)
 class Tunnel:
-    """One tunnel frame with every length and checksum right, and where its layers begin (bytes).
-
-    With `outer` the outer UDP header has a checksum, else 0 stands there.
-    """
+    """One tunnel frame with every length and checksum right, and where its layers begin (bytes)."""
 
     data: bytes
     outer_udp: int
@@ -48,7 +45,10 @@ def seed_udp(data: bytes, at: int) -> bytes:
 def tunnel(
     kind: str = "geneve", *, outer: int = 4, inner: int = 4, udp: bool = False, size: int = 300, outer_sum: bool = False
 ) -> Tunnel:
-    """A TCP segment (or UDP datagram) of `size` payload bytes in a tunnel; `outer` and `inner` are IP versions."""
+    """A TCP segment (or UDP datagram) of `size` payload bytes in a tunnel; `outer` and `inner` are IP versions.
+
+    Without `outer_sum` the outer UDP checksum is 0: none.
+    """
     port = {"geneve": 6081, "geneve options": 6081, "vxlan": 4789, "vxlan 8472": 8472}[kind]
     options = [GeneveOptions(classid=1, type=2, length=2, data=bytes(range(8)))] if kind == "geneve options" else []
     head = VXLAN(vni=7) if port != 6081 else GENEVE(vni=7, proto=0x6558, options=options)

@@ -60,12 +60,15 @@ class DriverCommands(DriverMemory):
         self.offered = 0  # VRRS
         self.dcr = self.ptcr = Cap(0)  # version 7: what the device has, and has in passthrough
         self.asked = self.caps = Cap(0)  # what was asked for, and what there is since
+        self.bells = _BELLS  # where TXPROD, RXPROD and RXPROD2 of queue 0 stand in BAR0
 
     def forget(self) -> None:
-        """Nothing is negotiated: no capability, data ring slots of the usual size, no time stamps."""
+        """Nothing is negotiated: no capability, data ring slots of the usual size, no time stamps, every offload."""
         self.asked = self.caps = Cap(0)
+        self.bells = _BELLS
         self.tx_slot_size = self.rx_slot_size = wire.TX_DATA_SLOT
         self.tx_stamp_size = self.rx_stamp_size = 0
+        self.tso_disabled = self.lro_disabled = False
 
     # -- registers --------------------------------------------------------------------------------------------------
 
@@ -97,11 +100,6 @@ class DriverCommands(DriverMemory):
     def unmask_all(self) -> None:
         for vector in range(self.num_intrs):
             self.set_imr(vector, 0)
-
-    @property
-    def bells(self) -> tuple[int, int, int]:
-        """Where TXPROD, RXPROD and RXPROD2 of queue 0 stand in BAR0."""
-        return _LARGE_BELLS if self.caps & Cap.LARGE_BAR else _BELLS
 
     def set_dsa(self, address: int | None = None) -> None:
         address = self.dsa if address is None else address
@@ -153,7 +151,7 @@ class DriverCommands(DriverMemory):
     def set_features(self, features: Feature) -> None:
         """Change uptFeatures while active."""
         for queue in self.rx:
-            queue.judge.features = features
+            queue.judge.features = int(features)
         self.shared["uptFeatures"] = int(features)
         self.command_only(Cmd.UPDATE_FEATURE)
 
@@ -322,6 +320,7 @@ class DriverCommands(DriverMemory):
                 "VMX-V-074", f"capabilities {answer:#x}, asked for {int(self.asked):#x} of {int(self.dcr):#x}"
             )
         self.caps = Cap(answer)
+        self.bells = _LARGE_BELLS if self.caps & Cap.LARGE_BAR else _BELLS
         return self.caps
 
     def set_ring_buffer_size(self, head: int | None = None, body: int = 0, ring1: int | None = None) -> int:
@@ -339,9 +338,12 @@ class DriverCommands(DriverMemory):
         )
 
     def disabled_offloads(self) -> tuple[bool, bool]:
-        """Whether the host wants neither TSO nor LRO."""
-        answer = self.command(Cmd.GET_DISABLED_OFFLOADS)
-        return bool(answer & 1), bool(answer & 2)
+        """Whether the host wants no TSO, and no LRO."""
+        return self.know_disabled(self.command(Cmd.GET_DISABLED_OFFLOADS))
+
+    def know_disabled(self, answer: int) -> tuple[bool, bool]:
+        self.tso_disabled, self.lro_disabled = bool(answer & 1), bool(answer & 2)
+        return self.tso_disabled, self.lro_disabled
 
     def know_slots(self, answer: int) -> None:
         """Sizes of data ring slots, from the device's answer; what cannot be is 128."""

@@ -47,6 +47,7 @@ class DriverMemory:
         self.rx_desc: list[Record] = []
         self.tx_slot_size = self.rx_slot_size = wire.TX_DATA_SLOT  # data ring slots, as the device answered
         self.tx_stamp_size = self.rx_stamp_size = 0  # time stamp slots, likewise
+        self.tso_disabled = self.lro_disabled = False  # the host wants none; so this driver asks for no LRO
         self.num_intrs, self.event_vector, self.extended = 1, 0, False
         self.tx_vectors: list[int] = []
         self.rx_vectors: list[int] = []
@@ -169,7 +170,7 @@ class DriverMemory:
             q,
             config.rx_queues,
             self._take,
-            Judge(self._complain, config.features, self.version, max_frame),
+            Judge(self._complain, int(config.features), self.version, max_frame),
             rings,
             comp=config.rx_comp or config.rx_ring0 + config.rx_ring1,
             data=DataRing(self._take, config.rx_ring0, slot, bool(config.guard)) if slot else None,
@@ -245,8 +246,10 @@ class DriverMemory:
     def _describe_shared(self, table: DmaBuffer) -> None:
         config = self.config
         features = config.features | (Feature.RSS if config.rss else Feature(0))
+        if self.lro_disabled:
+            features &= ~Feature.LRO
         for queue in self.rx:
-            queue.judge.features = features
+            queue.judge.features = int(features)
         rss = self._rss_buffer
         self.shared.fill(
             magic=wire.MAGIC,
@@ -309,6 +312,8 @@ class DriverMemory:
         for name, view, before in self._frozen:
             if view != before:
                 self._complain("VMX-V-079", f"{name} was written")
+        if not all(stamps.intact() for stamps in self._stamps()):
+            self._complain("VMX-V-079", "time stamps were written")
         for ring in self.tx:
             if ring.desc.view != ring.shadow:
                 self._complain("VMX-V-079", f"descriptors of tx queue {ring.index} were written")

@@ -132,6 +132,7 @@ def set_interrupts(port: Port, facts: PciFacts, kind: str, vectors: int) -> None
         bar, table = facts.msix_table
         for vector in range(facts.msix_vectors):
             at = table + 16 * vector
+            port.write(bar, at + 12, 1)  # masked while its message changes
             port.write(bar, at, _MESSAGE)
             port.write(bar, at + 4, 0)
             port.write(bar, at + 8, 0x40 + vector)

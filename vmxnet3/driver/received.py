@@ -8,6 +8,9 @@ from vmxnet3.driver.common import Complain
 from vmxnet3.wire import Feature, RssField
 
 _NEEDS = {5: RssField.UDPIP4, 6: RssField.UDPIP6, 7: RssField.ESPIP4, 8: RssField.ESPIP6}  # rssType -> what asks for it
+_RXCSUM, _RXVLAN, _LRO, _RSS, _RXINNER = (  # plain numbers: looked at for every packet
+    int(bit) for bit in (Feature.RXCSUM, Feature.RXVLAN, Feature.LRO, Feature.RSS, Feature.RXINNEROFLD)
+)
 _INNER = wire.RCD_RSS_INNER | wire.RCD_HDR_INNER
 
 
@@ -81,7 +84,7 @@ class Judge:
         if kind == wire.CDTYPE_RXCOMP_LRO:
             low = wire.RX_COMP_LRO.mask["mss"]
             lro = Lro(word1 & 0xFF, word3 & low, word1 >> 8 & 0xFF, word1 >> 16)
-            if not self.features & Feature.LRO:
+            if not self.features & _LRO:
                 self.complain("VMX-V-056", "a merged packet without LRO")
             if not lro.segments:
                 self.complain("VMX-V-056", "a merged packet of 0 segments")
@@ -134,7 +137,7 @@ class Judge:
         complain, features = self.complain, self.features
         if word0 & _INNER and self.version < 4:
             complain("VMX-V-041", f"reserved bits set in completion word 0: {word0:#x}")
-        elif packet.inner and not features & Feature.RXINNEROFLD:
+        elif packet.inner and not features & _RXINNER:
             complain("VMX-V-053", "status of an inner header without RXINNEROFLD")
         if csum:
             complain("VMX-V-052", f"raw checksum {csum:#x} reported")
@@ -142,9 +145,9 @@ class Judge:
             complain("VMX-V-053", "frg with tuc")
         if (packet.v4 and packet.v6) or (packet.tcp and packet.udp):
             complain("VMX-V-053", f"two answers: v4={packet.v4} v6={packet.v6} tcp={packet.tcp} udp={packet.udp}")
-        if not features & Feature.RXCSUM and not packet.cnc:
+        if not features & _RXCSUM and not packet.cnc:
             complain("VMX-V-053", "checksum status without RXCSUM")
-        if packet.vlan is not None and not features & Feature.RXVLAN:
+        if packet.vlan is not None and not features & _RXVLAN:
             complain("VMX-V-054", "tag stripped without RXVLAN")
         self._judge_hash(packet.rss_type)
         if not packet.err and not packet.fcs:
@@ -153,7 +156,7 @@ class Judge:
             complain("VMX-V-049", f"{len(packet.data)} bytes, more than the MTU allows ({self.max_frame})")
 
     def _judge_hash(self, kind: int) -> None:
-        if kind and not self.features & Feature.RSS:
+        if kind and not self.features & _RSS:
             self.complain("VMX-V-058", f"rssType {kind} without RSS")
         need = _NEEDS.get(kind, 0)
         if kind > 8 or (need and (self.version < 4 or (self.fields is not None and not self.fields & need))):

@@ -19,6 +19,7 @@ class Stamps:
         memory = take(size * slot, 512)
         self.address, self.size, self.slot = memory.address, size, slot
         self._words, self._step, self._clock = memory.view.cast("Q"), slot // 8, clock
+        self._shadow = memoryview(bytearray(size * slot)).cast("Q")  # what we last stored
         self.rate: memoryview = memoryview(bytearray(2)).cast("H")  # sampleRate of queue 0: set by the driver
         self._left, self._marked = 1, False
 
@@ -29,7 +30,7 @@ class Stamps:
             return
         for index in range(first, first + count):
             index %= self.size
-            self._words[index * self._step] = 0
+            self._store(index, 0)
             if rate and self._left > 1:
                 self._left -= 1
             elif rate:
@@ -37,7 +38,14 @@ class Stamps:
                 self.stamp(index)
 
     def stamp(self, index: int) -> None:
-        self._words[index * self._step] = self._clock() & _DATA | _TSI
+        self._store(index, self._clock() & _DATA | _TSI)
+
+    def _store(self, index: int, word: int) -> None:
+        self._words[index * self._step] = self._shadow[index * self._step] = word
+
+    def intact(self) -> bool:
+        """Nobody else wrote here."""
+        return self._words == self._shadow
 
     def read(self, index: int) -> int | None:
         """The time in a slot, or None."""

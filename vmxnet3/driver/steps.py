@@ -140,6 +140,7 @@ class DriverSteps(DriverCommands):
         "GET_DCR0_REG": DriverCommands.know_caps,
         "GET_MAX_QUEUES_CONF": DriverCommands.know_queues,
         "GET_RSS_FIELDS": DriverCommands.know_fields,
+        "GET_DISABLED_OFFLOADS": DriverCommands.know_disabled,
     }
 
     def _choose(self) -> int:

@@ -1,5 +1,6 @@
 """`pvdev replay` on the command line."""
 
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,16 +12,16 @@ import click
 
 from pvdev import ui
 from pvdev.errors import ConfigError
-from vmxnet3.device import VERSIONS
 from vmxnet3.marking import Rule, parse_rule
 from vmxnet3.pace import Pace
 from vmxnet3.player import Capture, read_marks
 from vmxnet3.replay.live import LiveOptions, LiveReplay
 from vmxnet3.replay.local import Options, Replay
+from vmxnet3.served import PARAMS
 from vmxnet3.wire import MAX_MTU, MIN_MTU
 
 IN_PROCESS = ("via", "transmit", "mtu", "queues")
-SERVED = ("delay", "stay")
+SERVED = ("delay", "stay", *(param.name for param in PARAMS if param.name != "version"))
 INTERRUPTED = 130
 
 
@@ -48,6 +49,23 @@ class Stop:
                 signal.signal(signum, handler)
 
 
+@contextmanager
+def precedence(wanted: bool) -> Iterator[None]:
+    """This thread, and those it starts, run before all ordinary ones. Raises `ConfigError` without the right to."""
+    if not wanted:
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        raise ConfigError("--realtime: no right to it; run as root, or with `ulimit -r 1` or more") from None
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
+
+
 @click.command("replay", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True)
 @click.option(
@@ -60,12 +78,10 @@ class Stop:
 @click.option("--loop", is_flag=True, help="play without end; Ctrl-C ends it")
 @click.option("--times", type=click.IntRange(1), default=1, show_default=True, help="play it so often")
 @click.option("--by-stamp", is_flag=True, help="several captures keep their distance in time; else all begin at once")
+@click.option("--realtime", is_flag=True, help="run before ordinary processes, for punctual frames on a busy machine")
 @click.option("--partial", is_flag=True, help="play what is whole of a capture that is cut short or damaged")
 @click.option("--out", type=click.Path(), help="write what came out of the other end as pcapng, ns stamps")
 @click.option("--record", type=click.Path(), help="capture at the device: pcapng, an interface per queue and direction")
-@click.option(
-    "--version", type=click.IntRange(1, VERSIONS), default=VERSIONS, show_default=True, help="highest version offered"
-)
 @click.option("--via", type=click.Choice(["local", "vfio-user"]), default="local", show_default=True, help="transport")
 @click.option("--tx", "transmit", is_flag=True, help="send the capture through the transmit ring instead")
 @click.option("--mtu", type=click.IntRange(MIN_MTU, MAX_MTU), default=MAX_MTU, show_default=True, help="of the driver")
@@ -90,8 +106,9 @@ def replay(
     """Play CAPTURES (pcap or pcapng; "-": standard input) through a VMXNET3's receive ring into a driver.
 
     Each is FILE or FILE,queue=N,marks=FILE,interface=NAME,at=MS. Without --socket the driver is ours, in this process:
-    frames, bytes and a digest over all of them are compared at both ends. What completions say of a frame can be
-    set: see docs/REPLAY.md.
+    frames, bytes and a digest over all of them are compared at both ends. With it the NIC's own options count too
+    (--mac and those behind it, as of `pvdev serve vmxnet3`). What completions say of a frame can be set: see
+    docs/REPLAY.md.
 
     Exit code 1 when something got lost, 130 when Ctrl-C ended it before its time (with --loop that is no failure).
     """
@@ -101,8 +118,8 @@ def replay(
     for option in ("out", "record"):
         _spare(values[option], f"--{option}", played)
     rounds = 0 if values["loop"] else values["times"]
-    common = {name: values[name] for name in ("out", "record", "partial", "by_stamp", "version")}
-    with Stop().listening() as stop:
+    common = {name: values[name] for name in ("out", "record", "partial", "by_stamp")}
+    with Stop().listening() as stop, precedence(values["realtime"]):
         if socket is not None:
             live = LiveOptions(
                 played,
@@ -112,6 +129,7 @@ def replay(
                 delay_ms=values["delay"],
                 stay=values["stay"],
                 quiet=as_json,
+                nic=values,
                 **common,
             )
             return _live(live, stop, strict=strict, as_json=as_json)
@@ -126,9 +144,13 @@ def replay(
             mtu=values["mtu"],
             rounds=rounds,
             queues=values["queues"] or _queues_named(played),
+            version=values["version"],
             **common,
         )
         return _local(local, stop, strict=strict, as_json=as_json)
+
+
+replay.params += PARAMS
 
 
 def _local(options: Options, stop: Stop, *, strict: bool, as_json: bool) -> int:
@@ -155,7 +177,8 @@ def _live(options: LiveOptions, stop: Stop, *, strict: bool, as_json: bool) -> i
             print(report.fault)
     if report.interrupted:
         return INTERRUPTED
-    return 0 if report.whole and not (strict and report.violations) else 1
+    broken = [violation for violation in report.violations if not violation.known]
+    return 0 if report.whole and not (strict and broken) else 1
 
 
 def _refuse(names: Sequence[str], verb: str) -> None:
@@ -163,7 +186,7 @@ def _refuse(names: Sequence[str], verb: str) -> None:
     context = click.get_current_context()
     for name in names:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            option = "tx" if name == "transmit" else name
+            option = "tx" if name == "transmit" else name.replace("_", "-")
             raise ConfigError(f"--{option} {verb} --socket")
 
 

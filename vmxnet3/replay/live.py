@@ -4,20 +4,22 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pvdev.qemu import device_arg, machine_args
 from vmxnet3.backend import Frame
-from vmxnet3.device import DEFAULT_MAC, VERSIONS, Vmxnet3
+from vmxnet3.device import Vmxnet3
 from vmxnet3.pace import Pace
 from vmxnet3.pcap import PcapPort
 from vmxnet3.player import Capture
 from vmxnet3.recorder import Recorder
 from vmxnet3.replay.local import Progress, never
 from vmxnet3.replay.report import LiveReport
+from vmxnet3.served import defaults, make
 from vmxnet3.shape import Shaped
 from vmxnet3.wire import RX_STATS
 
@@ -37,9 +39,8 @@ class LiveOptions:
     rounds: int = 1
     by_stamp: bool = False
     delay_ms: int = 0
-    version: int = VERSIONS
-    mac: bytes = DEFAULT_MAC
     record: str | None = None
+    nic: Mapping[str, Any] = field(default_factory=defaults)  # values of `served.PARAMS`
     stay: bool = False
     quiet: bool = False
 
@@ -77,11 +78,9 @@ class LiveReplay:
     def run(self, progress: Progress, stopping: Callable[[], bool] = never) -> LiveReport:
         """Play it all, or until `stopping`. Raises `ConfigError` for what is wrong with a capture or the options."""
         from pvdev.transport.vfio_user import Server
-        from vmxnet3.kind import SERVED_PACE
 
         options = self.options
         with ExitStack() as owns:
-            recorder = owns.enter_context(Recorder(options.record)) if options.record is not None else None
             port = PcapPort(
                 options.captures,
                 out=options.out or "",
@@ -91,11 +90,11 @@ class LiveReplay:
                 by_stamp=options.by_stamp,
                 delay_ms=options.delay_ms,
             )
-            owns.enter_context(port)
+            device, built = make(options.nic, port)
+            owns.enter_context(built.owns)
             assert port.player is not None
-            handed = Handed(recorder)
-            device = Vmxnet3(port, mac=options.mac, version=options.version, moderation=SERVED_PACE)
-            device.tap = handed
+            recorder = owns.enter_context(Recorder(options.record)) if options.record is not None else None
+            device.tap = handed = Handed(recorder)
             server = Server(on_event=lambda line: print(line, file=sys.stderr, flush=True))
             endpoint = server.add(device, options.socket)
             if not options.quiet:

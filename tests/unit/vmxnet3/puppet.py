@@ -134,3 +134,8 @@ def complete_lro(driver: Driver, at: int, **fields: int) -> None:
 def descriptor(driver: Driver, index: int) -> dict[str, Any]:
     """A descriptor of transmit queue 0."""
     return dict(wire.TX_DESC.decode(driver.tx[0].desc.view, 16 * index))
+
+
+def commands(puppet: Puppet) -> list[str]:
+    """What was written to CMD so far, by name."""
+    return [Cmd(value).name for verb, bar, offset, value in puppet.log if (verb, bar, offset) == ("W", 1, wire.REG_CMD)]

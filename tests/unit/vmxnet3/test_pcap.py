@@ -87,6 +87,22 @@ def test_pcap_keeps_the_pace(capture: Path) -> None:
         assert port.deadline() == 1005
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("pcap:", "pcap: nothing to play and nothing to record; write pcap:IN or pcap:,out=OUT"),
+        ("pcap:x,pace=slow", "pace 'slow' is not understood; give original, xN (x2: twice as fast), pps:N (frames a"),
+        ("pcap:-,loop=yes", "standard input cannot be played twice; give a file, or play it once"),
+        ("pcap:x,mark=udp", "mark: 'udp' is no rule; write SELECTOR: FACTS"),
+        ("pcap:x,queue=40", "pcap: queue=40: give a number from 0 to 31"),
+    ],
+)
+def test_pcap_that_cannot_be_is_told_in_one_line(text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_port(text)
+    assert str(caught.value).startswith(says)
+
+
 def test_pcap_tells_how_late_frames_were(capture: Path) -> None:
     clock = iter([1_000, 1_025])
     with PcapPort(str(capture), now=lambda: next(clock)) as port:

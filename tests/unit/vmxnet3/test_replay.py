@@ -1,6 +1,7 @@
 """The pieces of `pvdev replay` and its command line; tests/pair/test_replay.py runs it whole."""
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -217,6 +218,30 @@ def test_ctrl_c_ends_with_the_report(
     assert (ended, err) == (code, "")
     assert (facts["interrupted"], facts["intact"]) == (True, True)
     assert facts["received"]["frames"] > 0
+
+
+def test_realtime_is_asked_for_and_given_back(run: Run, capture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        os, "sched_setscheduler", lambda pid, policy, param: asked.append((policy, param.sched_priority))
+    )
+    before = os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
+
+    assert run(capture, "--realtime", "--json")[0] == 0
+    assert asked == [(os.SCHED_RR, 1), before]
+
+
+def test_realtime_without_the_right_is_told(run: Run, capture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, policy: int, param: os.sched_param) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+
+    assert run(capture, "--realtime") == (
+        2,
+        "",
+        "pvdev: --realtime: no right to it; run as root, or with `ulimit -r 1` or more\n",
+    )
 
 
 def test_a_comment_with_a_bad_word_ends_the_replay(run: Run, tmp_path: Path) -> None:

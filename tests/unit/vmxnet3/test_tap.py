@@ -115,17 +115,21 @@ def test_an_interface_deleted_under_us_is_a_fault(namespace: None) -> None:
 
 
 def test_an_interface_that_is_up_needs_no_right_to_set_it_up(namespace: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyroute2
     from pyroute2 import IPRoute
 
     persist = 0x400454CB  # TUNSETPERSIST
     with TapPort("pvt0") as port:
         fcntl.ioctl(port.fileno(), persist, 1)
 
-    def refuse(*arguments: object, **more: object) -> None:
-        raise AssertionError("set although it was so")
+    class Looking(IPRoute):  # type: ignore[misc]
+        def link(self, *arguments: object, **more: object) -> None:
+            raise AssertionError("set although it was so")
 
-    monkeypatch.setattr(IPRoute, "link", refuse)
-    with TapPort("pvt0", address=None) as port:
+    with IPRoute() as links:
+        links.link("set", index=links.link_lookup(ifname="pvt0")[0], state="up")
+    monkeypatch.setattr(pyroute2, "IPRoute", Looking)
+    with TapPort("pvt0") as port:
         assert port.send([[arp_request(HERE)]]) == 1
         assert (port.frames_out, port.dropped) == (1, 0)
 

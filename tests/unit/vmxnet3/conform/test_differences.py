@@ -2,7 +2,7 @@
 
 import pytest
 
-from vmxnet3.conform.differences import KINDS, QEMU, explain
+from vmxnet3.conform.differences import KINDS, QEMU, SERVED, explain
 
 
 @pytest.mark.parametrize(
@@ -15,16 +15,17 @@ from vmxnet3.conform.differences import KINDS, QEMU, explain
     ],
 )
 def test_the_first_entry_that_covers_it(rule: str, case: str, words: str) -> None:
-    found = explain(rule, case)
+    found = explain(QEMU, rule, case)
 
     assert found is not None
     assert words in found.reason
 
 
 def test_a_case_nobody_explains() -> None:
-    assert explain("VMX-V-021", "test_VMX_V_021_single_descriptor") is None
-    assert explain("VMX-V-079", "test_VMX_V_079_writes_only_where_it_may[1500]") is None
+    assert explain(QEMU, "VMX-V-021", "test_VMX_V_021_single_descriptor") is None
+    assert explain(QEMU, "VMX-V-079", "test_VMX_V_079_writes_only_where_it_may[1500]") is None
 
 
 def test_every_kind_is_used_and_known() -> None:
-    assert {entry.kind for entry in QEMU} == set(KINDS)
+    assert {entry.kind for entry in (*SERVED, *QEMU)} == set(KINDS)
+    assert all(entry.cases for entry in (*SERVED, *QEMU))

@@ -1,6 +1,6 @@
 """The rig: what a target cannot do, which versions it has, and whose duty a test answers for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,25 +28,23 @@ class Poor:
             yield target
 
 
-def use(rig: Rig, what: str) -> object:
-    """Do something by its name."""
-    return {
-        "carry frames": lambda: rig.feed(frame()),
-        "take frames": lambda: rig.sent(0),
-        "link": lambda: rig.set_link(False),
-        "rules": lambda: rig.broken(),
-        "unplug": lambda: rig.unplug(),
-        "page 0": lambda: rig.page_0(),
-        "hold": lambda: rig.need(Can.HOLD),
-    }[what]()
+USES: dict[str, Callable[[Rig], object]] = {
+    "carry frames": lambda rig: rig.feed(frame()),
+    "take frames": lambda rig: rig.sent(0),
+    "link": lambda rig: rig.set_link(False),
+    "rules": Rig.broken,
+    "unplug": Rig.unplug,
+    "page 0": Rig.page_0,
+    "hold": lambda rig: rig.need(Can.HOLD),
+}
 
 
-@pytest.mark.parametrize("what", ["carry frames", "take frames", "link", "rules", "unplug", "page 0", "hold"])
+@pytest.mark.parametrize("what", USES)
 def test_what_a_target_cannot_do_ends_the_test(what: str) -> None:
     with build(Poor(), Queue()) as rig, pytest.raises(pytest.skip.Exception, match="this target cannot "):
-        use(rig, what)
+        USES[what](rig)
     with build(ModelBench(), Queue()) as rich:
-        use(rich, what)
+        USES[what](rich)
 
 
 def test_speed_is_more_than_the_link() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.vmxnet3.puppet import SMALL, Puppet
 from vmxnet3 import wire, wire_args
 from vmxnet3.driver import DeviceBroke, Driver, MemRegion, Scheme
-from vmxnet3.wire import Cap, Cmd, RssField
+from vmxnet3.wire import Cap, Cmd, Feature, RssField
 
 
 class Carrying(Puppet):
@@ -139,6 +139,16 @@ def test_disabled_offloads(nic: Carrying, up: Driver) -> None:
         found.append(up.disabled_offloads())
 
     assert found == [(False, False), (True, False), (False, True), (True, True)]
+
+
+@pytest.mark.parametrize(("answer", "asked"), [(0, Feature.LRO), (1, Feature.LRO), (2, Feature(0))])
+def test_large_receive_is_not_asked_for_when_disabled(nic: Carrying, answer: int, asked: Feature) -> None:
+    nic.answers[Cmd.GET_DISABLED_OFFLOADS] = answer
+
+    driver = Driver(nic).bring_up(**SMALL, features=Feature.RXCSUM | Feature.LRO)
+
+    assert driver.shared["uptFeatures"] == Feature.RXCSUM | asked
+    assert driver.rx[0].judge.features == Feature.RXCSUM | asked
 
 
 @pytest.mark.parametrize(

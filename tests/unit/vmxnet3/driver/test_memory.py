@@ -102,6 +102,17 @@ def test_versions_without_time_stamps_describe_none(newest: Puppet, version: int
     assert (driver.tx[0].stamps, driver.tx_desc[0]["txTSRingDescSize"]) == (None, 0)
 
 
+def test_audit_finds_a_stray_time_stamp(newest: Puppet) -> None:
+    driver = Driver(newest).bring_up(**SMALL)
+    driver.audit()
+    assert driver.rx[0].stamps is not None
+
+    driver.rx[0].stamps._words[3] = 1
+
+    with pytest.raises(DeviceBroke, match="VMX-V-079"):
+        driver.audit()
+
+
 @pytest.mark.parametrize(("version", "layout"), [(6, (288, 128, 3)), (7, (256, 64, 1))])
 def test_jumbo_layout_as_linux_has_it(newest: Puppet, version: int, layout: tuple[int, int, int]) -> None:
     driver = Driver(newest).bring_up(profile="linux", version=version, mtu=9000, rx_ring0=256, rx_ring1=100)

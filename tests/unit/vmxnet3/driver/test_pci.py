@@ -2,8 +2,12 @@
 
 from itertools import pairwise
 
-from tests.unit.vmxnet3.puppet import MSIX, Puppet
-from vmxnet3.driver.pci import pending, probe_pci
+import pytest
+
+from pvdev.errors import ConfigError
+from tests.unit.vmxnet3.puppet import MSIX, SMALL, Puppet
+from vmxnet3.driver import Driver
+from vmxnet3.driver.pci import pending, probe_pci, set_interrupts
 
 
 class LargeBar(Puppet):
@@ -36,3 +40,29 @@ def test_all_vectors_pend() -> None:
 
     assert pending(puppet, facts) == 1 | 1 << 33 | 1 << 64
     puppet.close()
+
+
+def test_another_device_is_refused(puppet: Puppet) -> None:
+    puppet.config[2] = 0xB1
+
+    with pytest.raises(ConfigError, match="15ad:07b1"):
+        Driver(puppet).bring_up()
+
+
+def test_a_vector_is_masked_while_its_message_changes(puppet: Puppet) -> None:
+    driver = Driver(puppet).bring_up(**SMALL)
+    assert driver.pci is not None
+    masks: list[int] = []
+    table = puppet.bars
+
+    class Watched(dict[tuple[int, int], int]):
+        def __setitem__(self, key: tuple[int, int], value: int) -> None:
+            if key[0] == 2 and key[1] % 16 < 12:
+                masks.append(self[2, key[1] // 16 * 16 + 12])
+            super().__setitem__(key, value)
+
+    puppet.bars = Watched(table)
+    set_interrupts(puppet, driver.pci, "msix", 3)
+
+    assert masks == [1] * 3 * 25
+    assert [puppet.bars[2, 16 * n + 12] for n in range(4)] == [0, 0, 0, 1]

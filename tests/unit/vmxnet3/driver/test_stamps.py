@@ -47,3 +47,12 @@ def test_the_time_has_56_bits(stamps: Stamps) -> None:
     slot = stamps._words[3 * SLOT // 8 : 4 * SLOT // 8].tolist()
     assert wire_args.TS_DESC.mask["tsi"] | 100 == slot[0]
     assert (slot[1:], stamps.read(3)) == ([0] * 7, 100)
+
+
+def test_a_stray_write_is_found(stamps: Stamps) -> None:
+    stamps.rate[0] = 2
+    stamps.sample(0, 6)
+    before = stamps.intact()
+    stamps._words[5] ^= 1
+
+    assert (before, stamps.intact()) == (True, False)

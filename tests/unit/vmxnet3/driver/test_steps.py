@@ -5,7 +5,7 @@ import pytest
 from pvdev.errors import ConfigError
 from tests.unit.vmxnet3.puppet import SMALL, Puppet
 from vmxnet3 import wire
-from vmxnet3.driver import Driver
+from vmxnet3.driver import DeviceBroke, Driver
 from vmxnet3.driver.config import Config, Rss
 from vmxnet3.wire import Cap, Cmd, RssField
 
@@ -29,6 +29,14 @@ def test_conditions(newest: Puppet, config: dict[str, object], done: list[str]) 
     driver.run(("v6: C GET_LINK", "v7: C GET_DCR0_REG", "v4 rss: C GET_STATS", "fields: C GET_RSS_FIELDS"))
 
     assert [Cmd(entry[3]).name for entry in newest.log] == done
+
+
+@pytest.mark.parametrize("offered", [0, 2, 0b101])
+def test_versions_with_holes_are_a_complaint(puppet: Puppet, offered: int) -> None:
+    puppet.bars[1, wire.REG_VRRS] = offered
+
+    with pytest.raises(DeviceBroke, match="VMX-V-003"):
+        Driver(puppet).bring_up()
 
 
 def test_a_version_the_device_has_not_is_refused(puppet: Puppet) -> None:

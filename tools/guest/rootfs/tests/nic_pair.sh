@@ -1,59 +1,16 @@
-# Two NICs wired to each other outside; the far one lives in a network namespace, so that all traffic really passes.
+# Two NICs wired to each other outside (pair.sh), through everything Linux can be told about a NIC.
 #   pv_near=eth0 pv_far=eth1 pv_bytes=8000000 (per stream)
-near=${pv_near:-eth0} far=${pv_far:-eth1} bytes=${pv_bytes:-8000000}
-near4=192.0.2.1 far4=192.0.2.2 near6=fd00:2::1 far6=fd00:2::2
+. /pair.sh
+pair 0 "${pv_near:-eth0}" "${pv_far:-eth1}"
+bytes=${pv_bytes:-8000000}
 vnear4=198.51.100.1 vfar4=198.51.100.2 vnear6=fd00:64::1 vfar6=fd00:64::2
-port=5001
 
-there() {
-	ip netns exec far "$@"
-}
-wire() {
-	nic_ready "$near" && nic_ready "$far" || return
-	ip netns list | grep -q far || ip netns add far || return
-	ip link set "$far" netns far && there ip link set lo up && addresses
-}
-addresses() {
-	ip link set "$near" up && there ip link set "$far" up &&
-	wait_for 5 has 1 "/sys/class/net/$near/carrier" &&
-	ip addr replace "$near4/24" dev "$near" && ip addr replace "$near6/64" dev "$near" nodad &&
-	there ip addr replace "$far4/24" dev "$far" && there ip addr replace "$far6/64" dev "$far" nodad
-}
-listening() {
-	there grep -q ":$(printf %04X "$port") .* 0A " /proc/net/tcp6
-}
-listening_here() {
-	grep -q ":$(printf %04X "$port") .* 0A " /proc/net/tcp6
-}
-stream_out() { # ADDRESS: from here to there
-	port=$((port + 1))
-	there stream serve $port "$bytes" $port 60 &
-	wait_for 5 listening && stream send "$1" $port "$bytes" $port 60 && wait $!
-}
-stream_in() { # ADDRESS: from there to here
-	port=$((port + 1))
-	stream serve $port "$bytes" $port 60 &
-	wait_for 5 listening_here && there stream send "$1" $port "$bytes" $port 60 && wait $!
-}
-pings() { # ADDRESS [SIZE]
-	ping -n -q -c 3 -i 0.05 -W 5 -s "${2:-56}" "$1"
-}
-traffic() { # everything once: ping and a stream each way, both IP versions
-	pings "${1:-$far4}" && pings "${2:-$far6}" && stream_out "${1:-$far4}" && stream_in "${3:-$near6}"
-}
 offloads_on() {
 	ethtool -k "$near" > /tmp/features
 	local name
 	for name in tx-checksumming rx-checksumming tcp-segmentation-offload tx-tcp6-segmentation rx-vlan-offload tx-vlan-offload; do
 		has "^[[:space:]]*$name: on" /tmp/features || { cat /tmp/features; return 1; }
 	done
-}
-tso_used() { # COMMAND...: it makes the near NIC segment
-	local before=$(stat_of "$near" "TSO pkts tx")
-	"$@" || return
-	local after=$(stat_of "$near" "TSO pkts tx")
-	echo "TSO packets before $before, after $after"
-	[ "$after" -gt "$before" ]
 }
 mtu() {
 	ip link set "$near" mtu "$1" && there ip link set "$far" mtu "$1" && addresses

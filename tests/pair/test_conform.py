@@ -1,0 +1,83 @@
+"""`pvdev conform` as a user types it: from another folder, against our model and against a served device."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pvdev.transport.vfio_user import Server
+from vmxnet3.conform.target import MAC
+from vmxnet3.device import Vmxnet3
+from vmxnet3.host import open_port
+
+RULES = ("VMX-V-005", "VMX-V-021", "VMX-V-041", "VMX-V-069")
+CHOICE = [word for rule in RULES for word in ("--rule", rule)]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[list[str]]:
+    """A device behind a server and a cable: the words that name it."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    with open_port(f"dgram:{theirs},peer={ours}") as network:
+        server = Server()
+        server.add(Vmxnet3(network, mac=MAC), tmp_path / "nic", watch=[network])
+        with server.background():
+            yield ["--target", f"vfio-user:{tmp_path / 'nic'}", "--wire", f"dgram:{ours},peer={theirs}"]
+
+
+def conform(folder: Path, *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    command = [sys.executable, "-m", "pvdev.cli", "conform", "vmxnet3", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def outcomes(out: str) -> dict[str, dict[str, str]]:
+    """Rule -> case without its parameters -> outcome."""
+    report: dict[str, Any] = json.loads(out)
+    return {
+        rule["rule"]: {case["case"].partition("[")[0]: case["outcome"] for case in rule["cases"]}
+        for rule in report["rules"]
+    }
+
+
+def test_our_model_keeps_them(tmp_path: Path) -> None:
+    code, out, err = conform(tmp_path, *CHOICE, "--json")
+
+    assert (code, err) == (0, "")
+    assert list(outcomes(out)) == list(RULES)
+    assert {case for cases in outcomes(out).values() for case in cases.values()} == {"passed"}
+
+
+@pytest.mark.slow
+def test_a_served_device_with_its_cable(tmp_path: Path, served: list[str]) -> None:
+    code, out, _ = conform(tmp_path, *served, *CHOICE, "--junit", "report.xml", "--json")
+
+    found = outcomes(out)
+    assert code == 0
+    assert found["VMX-V-021"] == {"test_VMX_V_021_single_descriptor": "passed"}
+    assert found["VMX-V-041"]["test_VMX_V_041_sizes"] == "passed"
+    assert found["VMX-V-069"]["test_VMX_V_069_link_change"] == "not applicable"
+    assert 'value="VMX-V-021"' in (tmp_path / "report.xml").read_text()
+
+
+@pytest.mark.slow
+def test_a_served_device_without_a_cable(tmp_path: Path, served: list[str]) -> None:
+    code, out, _ = conform(tmp_path, *served[:2], "--rule", "VMX-V-003", "--rule", "VMX-V-021")
+
+    assert code == 0
+    assert "not applicable, 1: this target cannot carry frames (give --wire)" in out
+    assert " 0 failed, " in out
+    assert "\n0 passed, " not in out
+
+
+def test_a_mistake_is_one_line(tmp_path: Path) -> None:
+    code, out, err = conform(tmp_path, "--target", "vfio-user:nowhere")
+
+    assert (code, out) == (2, "")
+    assert err.startswith("pvdev: no vfio-user device at nowhere: ")
+    assert err.count("\n") == 1
