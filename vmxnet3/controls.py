@@ -55,6 +55,7 @@ def controls(device: Vmxnet3, port: Port) -> Mapping[str, Callable[..., object]]
                 "stale": port.stale,
                 "fault": port.fault,
             },
+            "queues": dict(zip(("transmit", "receive"), device.counters(), strict=True)),
             "wakes": dict(device.wakes),
             "violations": ui.violations_json(device.rules),
         }

@@ -12,13 +12,13 @@ from pvdev.trace import Sink
 from vmxnet3.activation import Config, Queues
 from vmxnet3.backend import Frame, NetBackend, Tap
 from vmxnet3.filters import RxFilter
-from vmxnet3.lro import merge
+from vmxnet3.lro import LONGEST, merge
 from vmxnet3.rss import NOT_HASHED, Hashed, Rss
 from vmxnet3.shape import Shape, Shaped, Signal
 from vmxnet3.tables import Tables
 from vmxnet3.tx import DISCARD, ERROR
 from vmxnet3.versions import DEFAULT_FIELDS
-from vmxnet3.wire import Cap, Event, Feature, RssField
+from vmxnet3.wire import ETH_HEADER, VLAN_TAG, Cap, Event, Feature, RssField
 from vmxnet3.wire_args import COALESCE_SCHEME, Coalesce
 
 BELLS_OFF = 1 << 30  # txThreshold while the rings are polled: the driver never saves up as many frames
@@ -365,12 +365,12 @@ class Datapath:
         return released
 
     def _distribute(self, frames: list[bytes]) -> None:
-        """Choose a queue for each frame; what LRO can merge is merged before."""
-        if self._merges and len(frames) > 1:
-            frames = merge(frames)
+        """Choose a queue for each frame, and merge there what LRO can merge."""
         self._shaped = set(map(type, frames)) not in ({bytes}, set())
         if self.rss is None and not self._shaped:
             self._waiting[0] = frames, None
+            if self._merges:
+                self._merge(0)
             return
         hashed = self.rss.spread(frames) if self.rss is not None else [NOT_HASHED] * len(frames)
         split: list[tuple[list[bytes], list[Hashed]]] = [([], []) for _ in self._waiting]
@@ -383,6 +383,21 @@ class Datapath:
             give_frame(frame)
             give_found(found)
         self._waiting = list(split)
+        if self._merges:
+            for i in range(len(split)):
+                self._merge(i)
+
+    def _merge(self, i: int) -> None:
+        """Large receive offload: what belongs together becomes one packet, no longer than its queue can take."""
+        frames, hashed = self._waiting[i]
+        if len(frames) < 2:
+            return
+        merged = merge(frames, longest=min(self.queues.rx[i].capacity() - ETH_HEADER - VLAN_TAG, LONGEST))
+        if len(merged) < len(frames):
+            self._shaped = True
+            if hashed is not None:
+                hashed = self.rss.spread(merged) if self.rss is not None else [NOT_HASHED] * len(merged)
+            self._waiting[i] = merged, hashed
 
 
 def _marks(shape: Shape) -> bool:

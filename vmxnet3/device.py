@@ -33,7 +33,7 @@ from vmxnet3.settings import FAILED, Settings
 from vmxnet3.vectors import Vectors
 from vmxnet3.versions import NEWEST, limits
 from vmxnet3.wake import WakeFilter
-from vmxnet3.wire import PAGE, SINCE, TX_DATA_SLOT, Cap, Cmd, Event
+from vmxnet3.wire import PAGE, RX_STATS, SINCE, TX_DATA_SLOT, TX_STATS, Cap, Cmd, Event
 
 DEFAULT_MAC = bytes.fromhex("020000000001")
 VERSIONS = NEWEST  # highest device version offered: those below it are offered too
@@ -110,6 +110,7 @@ class Vmxnet3:
         self.pci.on_command, self.pci.on_power = self._command_changed, self._power_changed
         self._commands: dict[int, Callable[[], int]] = self._command_table()
         self._path: Datapath | None = None
+        self._counted: tuple[list[dict[str, int]], list[dict[str, int]]] = ([], [])
         self.mem.on_unmap(self._unmapped)
         self.reset()
 
@@ -182,6 +183,16 @@ class Vmxnet3:
         """What wakes the machine while it sleeps, as the driver last said."""
         return self._settings.wake
 
+    def counters(self) -> tuple[list[dict[str, int]], list[dict[str, int]]]:
+        """What GET_STATS stores, by name, of every transmit and every receive queue of the last activation."""
+        if self._path is not None:
+            queues = self._path.queues
+            self._counted = (
+                [dict(zip(TX_STATS, queue.stats, strict=True)) for queue in queues.tx],
+                [dict(zip(RX_STATS, queue.stats, strict=True)) for queue in queues.rx],
+            )
+        return self._counted
+
     def set_link(self, up: bool, mbps: int | None = None) -> None:
         """Plug the cable in or out, or change its speed (Mbit/s); the driver hears of it."""
         changed = (up, mbps or self.link_mbps) != (self.link_up, self.link_mbps)
@@ -194,6 +205,7 @@ class Vmxnet3:
     def _stop(self) -> None:
         """Leave ACTIVE: no data path, no view of guest memory, nothing waiting to be said."""
         if self._path is not None:
+            self.counters()
             self._path.release()
             self._path = self._bells.path = None
             self.backend.link(False)

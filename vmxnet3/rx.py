@@ -270,6 +270,16 @@ class RxQueue:
                 self._holding.append((len(self.out) // 4 - 1, now_ns + shape.hold_ns))
         return good
 
+    def capacity(self) -> int:
+        """Bytes one packet may surely have, in buffers like the next ones: a HEAD, and BODYs of ring 1."""
+        ring0, ring1 = self.rings
+        head = ring0.peek(self._pass_over(ring0, 0, RXD_BTYPE))
+        body = ring1.peek()
+        if head is None:
+            return 0
+        bodies = min(self._most, ring1.size) - 1
+        return (head[1] & RXD_LEN) + (bodies * (body[1] & RXD_LEN) if body is not None and bodies > 0 else 0)
+
     # -- buffers ------------------------------------------------------------------------------------------------------
 
     def _plan(self, length: int) -> list[Step]:
@@ -356,7 +366,7 @@ class RxQueue:
             self.stats[ERROR if len(plan) == self._most else OUT_OF_BUF] += 1
         for step in plan:
             part, rqid = frame[at : at + step.room], step.ring.rqid
-            if len(frame) <= self.data_slot and step.ring.index == 0:
+            if self.data_slot and len(frame) <= self.data_slot and step.ring.index == 0:
                 where, rqid = self.data_slot * step.cell, self._data_rqid
                 self.data.view[where : where + len(part)] = part
                 self.data.push(where, len(part))

@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ def conform(
     return 1 if report.counts()["failed"] else 0
 
 
-def _teller(bar: ui.Progress) -> Any:
+def _teller(bar: ui.Progress) -> Callable[[int, int, str], None]:
     def tell(done: int, total: int, name: str) -> None:
         bar.at(done, f"of {total}  {name}")
 

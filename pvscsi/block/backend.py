@@ -61,23 +61,33 @@ class Io:
 class Backend(Protocol):
     """One medium. Never raises for anything a guest did; its host's failures are `Io.fault` and `fault`."""
 
-    size: int
-    """Bytes; may change (`grown` of the logical unit that looks)."""
+    @property
+    def size(self) -> int:
+        """Bytes; may change (`grown` of the logical unit that looks)."""
+        ...
 
-    read_only: bool
-    zeroes: bool
-    """Discarded ranges read as zeros."""
+    @property
+    def read_only(self) -> bool: ...
 
-    rotational: bool
-    fault: str | None
-    """The first thing the host failed us in, one line with the mend, or None."""
+    @property
+    def zeroes(self) -> bool:
+        """Discarded ranges read as zeros."""
+        ...
+
+    @property
+    def rotational(self) -> bool: ...
+
+    @property
+    def fault(self) -> str | None:
+        """The first thing the host failed us in, one line with the mend, or None."""
+        ...
 
     def submit(self, ios: Sequence[Io]) -> None:
         """Begin these, in any order among themselves. Those that are `done` when this returns are not reaped again."""
         ...
 
-    def reap(self) -> Sequence[Io]:
-        """Those that were finished since, each once."""
+    def reap(self, now_ns: int) -> Sequence[Io]:
+        """Those that were finished since, or are due at `now_ns`, each once."""
         ...
 
     def cancel(self, ios: Sequence[Io]) -> None:

@@ -28,18 +28,34 @@ class Direction(Enum):
     OUT = "to the device"
 
 
+def cut(pieces: Sequence[memoryview], start: int, stop: int) -> list[memoryview]:
+    """Bytes `start` to `stop` of a memory in pieces, without a copy."""
+    found = []
+    for piece in pieces:
+        size = len(piece)
+        if start < size and stop > 0:
+            found.append(piece[max(start, 0) : stop])
+        start -= size
+        stop -= size
+        if stop <= 0:
+            break
+    return found
+
+
 class Task:
     """One command. `pieces` is the initiator's memory, `room` its bytes: the target fills it (IN) or takes it (OUT).
 
     The result: `status`; `sense` (fixed or descriptor format) with CHECK CONDITION; `moved`: data bytes that are right.
     `short`: the initiator's memory is smaller than what the CDB moves between medium and memory: nothing was moved to
-    the medium, and an adapter reports its overrun. `owner` is the adapter's own.
+    the medium, and an adapter reports its overrun. `owner` is the adapter's own. `nexus` tells initiators apart.
     """
 
-    __slots__ = ("cdb", "moved", "owner", "pieces", "room", "sense", "short", "status")
+    __slots__ = ("cdb", "moved", "nexus", "owner", "pieces", "room", "sense", "short", "status")
 
-    def __init__(self, cdb: bytes, pieces: Sequence[memoryview] = (), room: int = 0, owner: Any = None) -> None:
-        self.cdb, self.pieces, self.room, self.owner = cdb, pieces, room, owner
+    def __init__(
+        self, cdb: bytes, pieces: Sequence[memoryview] = (), room: int = 0, owner: Any = None, nexus: int = 0
+    ) -> None:
+        self.cdb, self.pieces, self.room, self.owner, self.nexus = cdb, pieces, room, owner, nexus
         self.status, self.sense, self.moved, self.short = Status.GOOD, b"", 0, False
 
     def give(self, data: bytes | bytearray | memoryview) -> None:
@@ -55,13 +71,15 @@ class Task:
 
     def take(self, limit: int | None = None) -> bytes:
         """A private copy of the data the initiator sends, at most `limit` bytes of it."""
-        data = b"".join(self.pieces)[: self.room]
-        return data if limit is None else data[:limit]
+        return b"".join(cut(self.pieces, 0, self.room if limit is None else min(self.room, limit)))
 
 
 Work = Iterator[Sequence[Io]]
 """What is left of a command: each item is done by the backend, all of it, before the next is asked for. When it ends
-the task has its result. Closing it early (an abort) lets go of everything."""
+the task has its result. Closing it early (an abort) lets go of everything.
+
+An empty item means: wait. Another task of this unit writes where this one wants to; ask again when any task of the unit
+has ended. The first item is to be asked for at once, so that commands begin in the order they came."""
 
 
 class Unit(Protocol):
@@ -83,6 +101,19 @@ class Unit(Protocol):
         """The one `Io` of a plain read or write is done: give the task its result."""
         ...
 
+    def drop(self, task: Task, io: Io) -> None:
+        """The one `Io` of a plain read or write was cancelled: it will not be finished."""
+        ...
+
+    def keep(self, task: Task) -> None:
+        """The sense of this task could not be delivered: the next REQUEST SENSE of its initiator asks for it."""
+        ...
+
+    def expected(self, cdb: bytes) -> int:
+        """How many bytes this command moves at most, by its CDB alone; 0 for one it does not know."""
+        ...
+
     def reset(self, *, bus: bool = False) -> None:
-        """A reset: mode pages as they were saved, PREVENT and pending sense gone, one unit attention."""
+        """A reset: mode pages as they were saved, PREVENT and pending sense gone, one unit attention. The tasks under
+        way are the adapter's to end: before, by closing their Work or with `drop`."""
         ...

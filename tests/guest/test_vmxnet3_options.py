@@ -14,10 +14,12 @@ from vmxnet3.wire import PAGE
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
+Variants = tuple[dict[str, object], ...]
+
 TSO, LRO = 1, 2  # bits of GET_DISABLED_OFFLOADS
 # Not among them: timestamp_rate (to stamp a packet Linux reads a performance counter only VMware's processors have, and
 # panics elsewhere); tx_data_slot (with slots above 128 bytes Linux complains of a write past its own structure).
-VARIANTS: tuple[dict[str, object], ...] = (
+VARIANTS: Variants = (
     {"rx_data_slot": 512},
     {"disabled_offloads": TSO | LRO},
     {"queues": (1, 2)},  # interrupts are not shared then: a vector for each queue
@@ -30,7 +32,7 @@ def test_variants(guest_kit: Kit, host: Host, tmp_path: Path) -> None:
     with ExitStack() as owns:
         page = SharedBlock(PAGE)
         owns.callback(page.close)
-        variants = (*VARIANTS, {"mask_page": page}, {"version": 6, "queues": (1, 1)})
+        variants: Variants = (*VARIANTS, {"mask_page": page}, {"version": 6, "queues": (1, 1)})
         for n, variant in enumerate(variants):
             host.add(f"dgram:{tmp_path}/{n},peer={tmp_path}/{n ^ 1}", **variant)
 

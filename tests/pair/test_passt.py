@@ -44,7 +44,11 @@ def port(outside: Namespace) -> Iterator[Port]:
     with tempfile.TemporaryDirectory(prefix="pvdev-") as folder:
         Path(folder).chmod(0o777)  # started by root, passt becomes nobody before it makes its socket
         path = f"{folder}/passt"
-        with subprocess.Popen(["passt", "-f", "-4", "-s", path], stderr=subprocess.PIPE, text=True) as passt:
+        with subprocess.Popen(
+            ["passt", "--foreground", "--ipv4-only", "--mtu", "1500", "--socket", path],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as passt:
             try:
                 assert passt.stderr is not None
                 heard = ""

@@ -105,7 +105,7 @@ def test_VMX_V_064_no_wake_up_is_lost(rig: Rig, auto_mask: bool) -> None:
     def mask_sometimes() -> None:
         driver.set_imr(vector, int(random.random() < 0.3))
 
-    for _ in range(10_000 if rig.can(Can.INSIDE) else 1_000):
+    for _ in range(25_000 if rig.can(Can.INSIDE) else 1_000):
         burst = random.randrange(3)
         rig.net.inbound.extend(frame(seed=offered + k) for k in range(burst))
         offered += burst

@@ -21,7 +21,6 @@ from vmxnet3.replay.local import Progress, never
 from vmxnet3.replay.report import LiveReport
 from vmxnet3.served import defaults, make
 from vmxnet3.shape import Shaped
-from vmxnet3.wire import RX_STATS
 
 LOOK_S = 0.05  # between two looks at how far it is
 SETTLE_S = 1.0  # so long after the last frame the driver may still work on it
@@ -140,11 +139,9 @@ class LiveReplay:
 
     def _look(self, device: Vmxnet3) -> None:
         """Note what the rings gave up; the driver may take them away at any moment."""
-        path = device._path
-        if path is not None:
-            stats = [dict(zip(RX_STATS, queue.stats, strict=True)) for queue in path.queues.rx]
-            self._given_up["no buffer"] = sum(queue["pktsRxOutOfBuf"] for queue in stats)
-            self._given_up["receive error"] = sum(queue["pktsRxError"] for queue in stats)
+        _, received = device.counters()
+        self._given_up["no buffer"] = sum(queue["pktsRxOutOfBuf"] for queue in received)
+        self._given_up["receive error"] = sum(queue["pktsRxError"] for queue in received)
 
 
 def say_how(name: str, socket: str) -> None:

@@ -27,7 +27,8 @@
 
 #include "common.h"
 
-enum { QUEUES_MAX = 32, BLOCK = 1 << 18, BLOCKS = 8, SLOTS = QUEUES_MAX + 1, CLAIM = 16, GROUP = 7 };
+enum { QUEUES_MAX = 32, BLOCK = 1 << 17, BLOCKS = 32, SLOTS = QUEUES_MAX + 1, CLAIM = 16, GROUP = 7 };
+enum { RETIRE_MS = 100 }; /* a block with anything in it is ours then: BLOCKS times as long we need not look */
 
 struct ring {
 	uint8_t *memory;
@@ -61,7 +62,7 @@ static void open_slot(unsigned slot, int index, const uint8_t *mac)
 {
 	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = index };
 	struct tpacket_req3 room = { .tp_block_size = BLOCK, .tp_block_nr = BLOCKS, .tp_frame_size = 2048,
-				     .tp_frame_nr = BLOCK / 2048 * BLOCKS, .tp_retire_blk_tov = 20,
+				     .tp_frame_nr = BLOCK / 2048 * BLOCKS, .tp_retire_blk_tov = RETIRE_MS,
 				     .tp_feature_req_word = TP_FT_REQ_FILL_RXHASH };
 	int version = TPACKET_V3, on = 1, group = PACKET_FANOUT_QM << 16 | GROUP;
 	int fd = socket(AF_PACKET, SOCK_RAW, 0); /* no protocol: nothing comes before the filter stands */

@@ -44,12 +44,32 @@ channels() { # the driver may not let itself be told; what it says then must be 
 		grep -q -i -e 'not supported' -e 'no change' -e 'unmodified' -e 'exceeds maximum' /tmp/channels
 	fi
 }
+mtu_most() { # what this version allows
+	mtu "$(ip -d link show "$near" | sed -n 's/.* maxmtu \([0-9]*\).*/\1/p')" && pings "$far4" 8900 && tso_used traffic
+}
+coalesced() { # WORD...: ethtool -C on both, the first WORD and its value being shown afterwards, and traffic
+	ethtool -C "$near" "$@" && there ethtool -C "$far" "$@" && shown="$(ethtool -c "$near")" || return
+	case $1 in
+	adaptive-rx) echo "$shown" | grep -q "Adaptive RX: $2 " ;;
+	*) echo "$shown" | grep -q "^$1:[[:space:]]*$2\$" ;;
+	esac && traffic
+}
+coalescing() { # from version 3 on: by depth, by rate, not at all, by the device's own judgement
+	ethtool -c "$near" || return 0
+	coalesced rx-frames 16 tx-frames 16 adaptive-rx off && coalesced rx-frames 0 tx-frames 0 rx-usecs 0 &&
+	coalesced rx-usecs 200 && coalesced adaptive-rx on rx-usecs 0
+}
+data_ring() { # SIZE: of the slots for small frames, from version 3 on; 0 for none
+	ethtool -g "$near" | grep -q 'RX Mini:[[:space:]]*n/a' && return
+	ethtool -G "$near" rx-mini "$1" && there ethtool -G "$far" rx-mini "$1" && addresses && traffic &&
+	ethtool -g "$near" | sed -n '/^Current/,$p' | grep -q "^RX Mini:[[:space:]]*$1\$"
+}
 reload() {
 	ip link del vlan100 2>/dev/null
 	rmmod vmxnet3 && [ ! -e "/sys/class/net/$near" ] && wire
 }
 
-plan 35
+plan 40
 check wire wire
 check ping4 pings "$far4"
 check ping6 pings "$far6"
@@ -76,6 +96,11 @@ check rings_small rings 128 128
 check rings_small_traffic traffic
 check rings_large rings 1024 1024
 check rings_large_traffic traffic
+check data_ring_none data_ring 0
+check data_ring_large data_ring 1536
+check mtu_most mtu_most
+check mtu_1500_again mtu 1500
+check coalescing coalescing
 check channels channels
 check channels_traffic traffic
 check checksum_tso_off features tx off rx off tso off

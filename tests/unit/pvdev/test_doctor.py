@@ -1,0 +1,45 @@
+"""`pvdev doctor` on machines that have, and lack, what ports need."""
+
+import json
+import shutil
+
+import pytest
+
+from pvdev import cli
+from pvdev.commands import doctor
+
+
+def run(*words: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["doctor", *words])
+    assert ended.value.code == 0
+
+
+def test_every_finding_is_printed_and_what_is_missing_has_a_mend(capsys: pytest.CaptureFixture[str]) -> None:
+    run("--json")
+
+    found = json.loads(capsys.readouterr().out)
+    assert found.keys() == doctor.CHECKS.keys()
+    assert [
+        name for name, facts in found.items() if not facts["found"] or (not facts["ok"] and not facts["mend"])
+    ] == []
+
+
+@pytest.mark.parametrize(("name", "mend"), [("passt", "apt install passt"), ("nft", "apt install nftables")])
+def test_a_program_that_is_missing(name: str, mend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    ok, _, says = doctor.CHECKS[name]()
+    assert (ok, says) == (False, mend)
+
+    monkeypatch.setattr(shutil, "which", lambda program: f"/bin/{program}")
+    assert doctor.CHECKS[name]() == (True, f"/bin/{name}", "")
+
+
+@pytest.mark.parametrize("name", ["TAP", "packet sockets"])
+def test_without_the_capability(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "_capable", lambda capability: False)
+    assert not doctor.CHECKS[name]()[0]
+
+    run()
+
+    assert f"missing {name}: no " in capsys.readouterr().out
