@@ -175,8 +175,12 @@ class Pvscsi:
             queue.release()
         engine.unmapped(lo, hi)
 
-    def _running(self) -> Engine | None:
-        """The engine, when rings are set up, the bus may be mastered and every ring is in reach."""
+    def _running(self, *, asked: bool = True) -> Engine | None:
+        """The engine, when rings are set up, the bus may be mastered and every ring is in reach.
+
+        Rings that were unmapped are looked for again. When they are gone for good and the driver `asked` for something,
+        it has lost them; else they may come back, as machines move memory about while they start.
+        """
         engine = self._engine
         if engine is None or not self.pci.bus_master:
             return None
@@ -184,7 +188,8 @@ class Pvscsi:
             try:
                 engine.queue.bind()
             except DmaFault as fault:
-                self._lose("PVS-D-061", fault)
+                if asked:
+                    self._lose("PVS-D-061", fault)
                 return None
         return engine
 
@@ -244,7 +249,7 @@ class Pvscsi:
         return self.pci.bus_master
 
     def _adapter_reset(self, argument: bytes) -> int:
-        """Everything ends before this returns; INTR_MASK stays."""
+        """Everything ends before this returns. INTR_MASK stays, and units do not notice."""
         engine = self._running()
         if engine is not None:
             with self._reaching():
@@ -254,8 +259,6 @@ class Pvscsi:
         self._intr_status = 0
         self._seen_reset = True
         self.pci.irq.drop()
-        for target in self.targets.values():
-            target.reset(bus=True)
         return 0
 
     def _setup_rings(self, argument: bytes) -> int:
@@ -411,7 +414,7 @@ class Pvscsi:
         return self._intr_status
 
     def _write_INTR_STATUS(self, value: int) -> None:
-        if value & ~self._intr_status & 0xFFFF_FFFF:
+        if value and not value & self._intr_status:
             self.rules.note("PVS-D-053", "INTR_STATUS", value)
         self._intr_status &= ~value
         self._line()
@@ -487,14 +490,14 @@ class Pvscsi:
 
     def service(self, budget: int, now_ns: int) -> bool:
         """Fetch and finish requests, about `budget` of them. True: something was done, or can be at once."""
-        self.kicked = False
-        engine = self._running()
+        asked, self.kicked = self.kicked, False
+        engine = self._running(asked=asked)
         if engine is None:
             return False
         self._now_ns = now_ns
         queue = engine.queue
         try:
-            worked = engine.reap() > 0
+            worked = engine.reap(now_ns) > 0
             worked = self._consume(engine, budget) > 0 or worked
             worked = self._publish(engine) > 0 or worked
             if self._moderator.due(now_ns):
@@ -517,7 +520,7 @@ class Pvscsi:
 
     def rest(self) -> bool:
         """Ask for kicks again and look once more. True: a request came in between."""
-        engine = self._running()
+        engine = self._running(asked=False)
         with self._reaching():
             if engine is None or engine.queue.threshold <= 1:
                 return False
@@ -529,7 +532,7 @@ class Pvscsi:
 
     def deadline(self) -> int | None:
         engine = self._engine
-        if engine is None or not self.pci.bus_master:
+        if engine is None or not self.pci.bus_master or engine.queue.stale:
             return None
         due = [engine.deadline(), self._moderator.deadline(), *self._relooks[:1]]
         if engine.queue.held or engine.queue.messages_wait:

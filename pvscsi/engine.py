@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pvdev.mem import DmaFault, GuestMemory
 from pvdev.trace import Sink
-from pvscsi.block.backend import Backend, Io
+from pvscsi.block.backend import Backend, Fault, Io
 from pvscsi.queue import Queue
 from pvscsi.requests import BadRequest, Checker, Fields, Request
 from pvscsi.scsi.target import Target
@@ -116,14 +116,13 @@ class Engine:
         step = lane.unit.execute(request)
         if step is None:
             self._complete(request, lane)
-        elif type(step) is Io:
-            step.owner = request
-            request.pending = 1
+        elif isinstance(step, Io):
+            step.owner, request.ios, request.pending = request, (step,), 1
             backend = lane.unit.backend
             assert backend is not None
             self._batch.setdefault(backend, []).append(step)
         else:
-            request.work = step  # type: ignore[assignment]
+            request.work = step
             self._advance(request, lane)
 
     def _submit(self) -> None:
@@ -142,11 +141,11 @@ class Engine:
 
     # -- going on ------------------------------------------------------------------------------------------------------
 
-    def reap(self) -> int:
-        """Go on with what backends have finished; how many transfers."""
+    def reap(self, now_ns: int) -> int:
+        """Go on with what backends have finished by now; how many transfers."""
         count = 0
         for backend in tuple(self._busy):
-            for io in backend.reap():
+            for io in backend.reap(now_ns):
                 count += 1
                 self._busy[backend] -= 1
                 self._finish(io)
@@ -176,7 +175,9 @@ class Engine:
                 lane.parked.append(request)
                 return
             backend = lane.unit.backend
-            if backend is None:  # the medium went meanwhile: the work finds out by itself
+            if backend is None:  # the medium was taken away meanwhile
+                for io in ios:
+                    io.finish(0, Fault.GONE)
                 continue
             for io in ios:
                 io.owner = request
@@ -234,28 +235,29 @@ class Engine:
         """End a request now, wherever it is: no memory of its driver is touched afterwards."""
         lane = self._lanes[request.target, request.lun]
         request.stale = True
-        for backend, ios in self._batch.items():
-            self._batch[backend] = [io for io in ios if io.owner is not request]
         backend = lane.unit.backend
         if request.pending and backend is not None:
-            ios = [io for io in request.ios if isinstance(io, Io) and not io.done]
+            ios = [io for io in request.ios if not io.done]
             backend.cancel(ios)
             left = self._busy.get(backend, 0) - len(ios)
             if left > 0:
                 self._busy[backend] = left
             else:
                 self._busy.pop(backend, None)
-        if request.work is not None and hasattr(request.work, "close"):
+        if request.work is not None:
             request.work.close()
         lane.waiting = deque(entry for entry in lane.waiting if entry[0] is not request)
         lane.parked = deque(other for other in lane.parked if other is not request)
         request.host, request.moved, request.bounce, request.status = host, 0, None, Status.GOOD
-        known = request in lane.out
-        self._complete(request, lane if known else None)
+        self._complete(request, lane if request in lane.out else None)
+        if self._batch:
+            self._submit()
 
     def abort_all(self, host: HostStatus, target: int | None = None) -> int:
-        """End every request, or those of one target; how many."""
-        doomed = [request for request in self.outstanding() if target in (None, request.target)]
+        """End every request, or those of one target; how many. Those that wait their turn go first: none begins."""
+        lanes = [lane for (number, _), lane in self._lanes.items() if target in (None, number)]
+        doomed = [request for lane in lanes for request, _ in lane.waiting]
+        doomed += [request for lane in lanes for request in lane.out]
         for request in doomed:
             self.abort(request, host)
         return len(doomed)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pvdev.errors import PvdevError
 from pvdev.mem import DmaFault, GuestMemory
+from pvscsi.block.backend import Io
 from pvscsi.scsi.task import Task, Work
 from pvscsi.wire import PAGE, REQUEST, SG_CHAIN, SG_ELEMENT, SG_ELEMENTS_MAX, SG_SEGMENTS_MAX, Flag, HostStatus
 
@@ -65,7 +66,7 @@ class Request(Task):
         self.spans: Sequence[tuple[int, int]] = ()  # (address, bytes) of its data
         self.bounce: bytearray | None = None
         self.work: Work | None = None
-        self.ios: Sequence[object] = ()
+        self.ios: Sequence[Io] = ()
         self.pending = 0
         self.cut = self.stale = False
 
@@ -81,18 +82,18 @@ class Checker:
         self._mem, self._note = mem, note
 
     def look(self, fields: Fields, place: str) -> None:
-        """Note what is wrong with a descriptor but harms nobody."""
+        """Note what is wrong with a descriptor but harms nobody; the advice of all of them in one place."""
         context, _, length, _, _, flags, cdb, cdb_length, lun, tag, bus, _, _, unused = fields
-        note = self._note
+        note, where = self._note, "requests"
         if context == 0:
-            note("PVS-D-028", place, 0)
+            note("PVS-D-028", where, 0)
         elif context >> 32:
-            note("PVS-D-029", place, context)
+            note("PVS-D-029", where, context)
         directions = flags & _DIRECTIONS
         if directions & directions - 1 or not directions:
-            note("PVS-D-031", place, flags)
+            note("PVS-D-031", where, flags)
         elif bool(flags & Flag.DIR_NONE) != (length == 0):
-            note("PVS-D-034", place, flags)
+            note("PVS-D-034", where, flags)
         if flags >> 5:
             note("PVS-D-032", place, flags)
         if not 6 <= cdb_length <= 16 or cdb_length < _GROUP[cdb[0] >> 5]:
@@ -102,9 +103,9 @@ class Checker:
         if bus:
             note("PVS-D-048", place, bus)
         if not 0x20 <= tag <= 0x22:
-            note("PVS-D-050", place, tag)
+            note("PVS-D-050", where, tag)
         if unused != _UNUSED:
-            note("PVS-D-051", place, int.from_bytes(unused[:8], "little"))
+            note("PVS-D-051", where, int.from_bytes(unused[:8], "little"))
 
     @staticmethod
     def whole(cdb: bytes, length: int) -> bool:

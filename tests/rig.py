@@ -4,6 +4,7 @@ What the device is told stands in `area` and in `tx_area` and `rx_area` (a dict 
 `prepare` is done, and open to change until `activate`.
 """
 
+import gc
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,17 @@ def frame(size: int = 60, *, dst: bytes = MAC, src: bytes = PEER, kind: int = 0x
     """`size` bytes of an Ethernet frame of a type nobody parses; `seed` makes its bytes its own."""
     body = bytes((seed * 37 + i * 11 + (i >> 8)) & 0xFF for i in range(size - wire.ETH_HEADER))
     return dst + src + kind.to_bytes(2, "big") + body
+
+
+def patched(data: bytes, at: int, value: int) -> bytes:
+    """`data` with one byte changed."""
+    return data[:at] + bytes((value,)) + data[at + 1 :]
+
+
+def living(kind: type) -> int:
+    """How many objects of this kind there are in this process."""
+    gc.collect()
+    return sum(isinstance(found, kind) for found in gc.get_objects())
 
 
 @dataclass

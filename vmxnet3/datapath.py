@@ -173,8 +173,10 @@ class Datapath:
         ring = self.queues.tx[queue]
         if ring.ring.remote is not None:  # no message while the driver waits for this one's answer
             return
-        published = ring.published()
-        at = published - (ring.next + published - value) % ring.size  # the latest place it can mean
+        at = (value - ring.next) % ring.size  # the latest place it can mean: ahead, if all is published until there
+        published = ring.published(at)
+        if published < at:
+            at -= ring.size
         if at < self._tx_bells[queue]:
             self._note("VMX-D-033", place, value)
             at = published

@@ -57,7 +57,8 @@ class Vmxnet3:
 
     `version`: the highest device version offered. `queues`: the most (transmit, receive) queues told to drivers that
     ask (version 6). `tx_data_slot`, `rx_data_slot`: bytes per data ring slot told (versions 3, 9). `timestamp_rate`: a
-    packet in so many gets a time stamp (version 9), 0 for none. `disabled_offloads`: bit 0 TSO, bit 1 LRO (version 9).
+    packet in so many gets a time stamp (version 9), 0 for none: Linux reads a counter for it that only VMware's
+    processors have, and panics elsewhere. `disabled_offloads`: bit 0 TSO, bit 1 LRO (version 9).
     `mask_page`: a page the driver's side may map in place of the interrupt masks, so that writing them costs it nothing
     (version 7: with LARGE_BAR the doorbells stand elsewhere; without it the rings are then looked at all the time).
     `profile`: the driver to be expected. `empty_vlan_table_passes`: a VLAN table of zeros filters nothing, whatever the
@@ -110,6 +111,7 @@ class Vmxnet3:
         self.pci.on_command, self.pci.on_power = self._command_changed, self._power_changed
         self._commands: dict[int, Callable[[], int]] = self._command_table()
         self._path: Datapath | None = None
+        self._slept = False  # it has been in D3hot, and no command came since
         self._counted: tuple[list[dict[str, int]], list[dict[str, int]]] = ([], [])
         self.mem.on_unmap(self._unmapped)
         self.reset()
@@ -117,10 +119,10 @@ class Vmxnet3:
     def reset(self) -> None:
         """PCI reset: no version, no shared area, masks set, the permanent address.
 
-        One that finds the function asleep is part of waking up (machines reset their devices then): what was agreed
-        stays, since Linux resumes without agreeing again.
+        One that comes after a sleep, before any command, is part of waking up (machines reset their devices then): what
+        was agreed stays, since Linux resumes without agreeing again.
         """
-        asleep = self.pci.power_state == D3HOT
+        asleep, self._slept = self._slept, False
         self._stop()
         self.pci.reset()
         self._vd.reset()
@@ -218,10 +220,11 @@ class Vmxnet3:
         if path is not None and not path.stale and path.uses(lo, hi):
             path.release()
 
-    def _running(self) -> Datapath | None:
+    def _running(self, *, asked: bool = True) -> Datapath | None:
         """The data path, when the device is active, may master the bus and has every ring in reach.
 
-        Rings that were unmapped are looked for again; when they are gone for good the device has FAILED.
+        Rings that were unmapped are looked for again. When they are gone and the driver `asked` for something, the
+        device has FAILED; else they may come back, as machines move memory about while they start.
         """
         path = self._path
         if path is None or not self.pci.bus_master or self.pci.power_state:
@@ -230,7 +233,8 @@ class Vmxnet3:
             try:
                 path.bind()
             except DmaFault as fault:
-                self._lose("VMX-D-064", fault)
+                if asked:
+                    self._lose("VMX-D-064", fault)
                 return None
         return path
 
@@ -254,6 +258,7 @@ class Vmxnet3:
             self.rules.note("VMX-D-065", "PCI command", command)
 
     def _power_changed(self, power: int) -> None:
+        self._slept = self._slept or power == D3HOT
         self.kicked = self.kicked or self._path is not None
         if power and self.state is State.ACTIVE:
             self.rules.note("VMX-D-065", "power state", power)
@@ -335,6 +340,7 @@ class Vmxnet3:
         return self._answer
 
     def _write_CMD(self, value: int) -> None:
+        self._slept = False
         if self._half_address:
             self.rules.note("VMX-D-007", "command between DSAL and DSAH", value)
             self._half_address = False
@@ -491,10 +497,10 @@ class Vmxnet3:
 
     def service(self, budget: int, now_ns: int) -> bool:
         """Run every queue once, `budget` descriptors or frames each. True: something was done, or can be at once."""
-        self.kicked = False
+        asked, self.kicked = self.kicked, False
         if self.pci.power_state:
             return self._listen_asleep(budget, now_ns)
-        path = self._running()
+        path = self._running(asked=asked)
         if path is None:
             return False
         path.trace, path.tap = self.trace, self.tap
@@ -522,17 +528,17 @@ class Vmxnet3:
 
     def rest(self) -> bool:
         """Arm the transmit bells and look again. True: there is work after all."""
-        path = self._running()
+        path = self._running(asked=False)
         with self._reaching():
             return path is not None and path.rest()
         return False
 
     def deadline(self) -> int | None:
         path = self._path
-        if path is None or not self.pci.bus_master:
+        if path is None or not self.pci.bus_master or path.stale:
             return None
         if self.pci.power_state:
-            return self.backend.deadline() if self._settings.wake is not None else None
+            return self.backend.deadline() if self._settings.wake is not None and self.link_up else None
         due = [path.deadline(link_up=self.link_up), self._vectors.deadline()]
         if self._mask_page is not None and not self.caps & Cap.LARGE_BAR:
             due.append(path.now_ns + UNHEARD_NS)

@@ -256,8 +256,9 @@ class RxQueue:
             frame = frame[:12] + frame[16:]
         if shape.length is not None:
             frame = frame[: shape.length]
-        plan = self._plan(max(len(frame), 1))
-        short = sum(step.room for step in plan) < len(frame)
+        slotted = 0 < self.data_slot >= len(frame)  # then its HEAD buffer is only consumed, however small
+        plan = self._plan(1 if slotted else max(len(frame), 1))
+        short = not slotted and sum(step.room for step in plan) < len(frame)
         if not plan or (short and wait and len(plan) < self._most and not self._hopeless(plan)):
             return None
         if self.unread is not None and self.unread.free() < len(plan):
@@ -273,8 +274,12 @@ class RxQueue:
     def capacity(self) -> int:
         """Bytes one packet may surely have, in buffers like the next ones: a HEAD, and BODYs of ring 1."""
         ring0, ring1 = self.rings
-        head = ring0.peek(self._pass_over(ring0, 0, RXD_BTYPE))
-        body = ring1.peek()
+        for ring in self.rings:
+            ring.window.pull()
+        ahead, head, body = 0, ring0.peek(), ring1.peek()
+        while head is not None and head[1] & RXD_BTYPE and ahead < ring0.size:
+            ahead += 1
+            head = ring0.peek(ahead)
         if head is None:
             return 0
         bodies = min(self._most, ring1.size) - 1
@@ -366,8 +371,8 @@ class RxQueue:
             self.stats[ERROR if len(plan) == self._most else OUT_OF_BUF] += 1
         for step in plan:
             part, rqid = frame[at : at + step.room], step.ring.rqid
-            if self.data_slot and len(frame) <= self.data_slot and step.ring.index == 0:
-                where, rqid = self.data_slot * step.cell, self._data_rqid
+            if 0 < self.data_slot >= len(frame):
+                part, where, rqid = frame, self.data_slot * step.cell, self._data_rqid
                 self.data.view[where : where + len(part)] = part
                 self.data.push(where, len(part))
             else:

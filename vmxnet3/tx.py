@@ -143,12 +143,11 @@ class TxQueue:
             return False
         return not _OWNED[self.gen][self.ring.view[CELL * self.next + _OWNER_BYTE]]
 
-    def published(self) -> int:
-        """How many descriptors from `next` on are ours, past the end of the ring too."""
-        self.ring.pull()
-        n = self.ready(self.size)
-        if self.next + n == self.size:
-            n += owned(self.ring.view, _OWNER_BYTE, CELL, 0, self.next, _OWNED[self.gen ^ 1])
+    def published(self, limit: int) -> int:
+        """How many descriptors from `next` on are ours, at most `limit`, past the end of the ring too."""
+        n = self.ready(limit)
+        if n < limit and self.next + n == self.size:
+            n += owned(self.ring.view, _OWNER_BYTE, CELL, 0, min(limit - n, self.next), _OWNED[self.gen ^ 1])
         return n
 
     def service(self, budget: int, frames: list[Sequence[Buffer]]) -> tuple[int, int]:

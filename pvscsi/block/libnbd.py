@@ -106,7 +106,9 @@ class Handle:
         """nbd_`name`(handle, ...), its result."""
         result: int = getattr(self._library, f"nbd_{name}")(self._handle, *arguments)
         if result == -1:
-            raise NbdError((self._library.nbd_get_error() or b"").decode(errors="replace"), self._library.nbd_get_errno())
+            raise NbdError(
+                (self._library.nbd_get_error() or b"").decode(errors="replace"), self._library.nbd_get_errno()
+            )
         return result
 
     def pread(self, address: int, length: int, offset: int) -> int:

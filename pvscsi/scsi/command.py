@@ -51,8 +51,8 @@ class Command:
 
     `usage`: which bits of the CDB are looked at, the opcode itself first (CDB usage data of REPORT SUPPORTED OPCODES);
     as long as the CDB. `size`: bytes moved by the CDB alone, from the CDB and the block size. `flow`: where they go,
-    for some by their CDB. `told`: runs although a unit attention is pending. `medium`: needs one that is ready. `writes`:
-    refused on a write-protected medium.
+    for some by their CDB. `told`: runs although a unit attention is pending. `medium`: needs one that is ready.
+    `writes`: refused on a write-protected medium.
     """
 
     name: str

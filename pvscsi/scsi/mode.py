@@ -136,14 +136,12 @@ def mode_sense(unit: "LogicalUnit", task: Task) -> bytes:
     if subpage not in (0, ALL_SUBPAGES):
         raise bad_cdb(3)
     codes = unit.modes.codes if code == ALL else [code]
-    pages = b"".join(unit.modes.read(each, control) for each in codes)
+    pages = b"".join(unit.mode_page(each, control) for each in codes)
     wide = long and bool(cdb[1] & 0x10)
     described = b"" if cdb[1] & 0x08 else unit.block_descriptor(wide=wide)
     specific = unit.mode_specific()
     if long:
-        head = pack(
-            ">HBBBxH", 6 + len(described) + len(pages), 0, specific, _LONGLBA if wide else 0, len(described)
-        )
+        head = pack(">HBBBxH", 6 + len(described) + len(pages), 0, specific, _LONGLBA if wide else 0, len(described))
     else:
         head = pack(">BBBB", 3 + len(described) + len(pages), 0, specific, len(described))
     return head + described + pages
@@ -163,7 +161,10 @@ def mode_select(unit: "LogicalUnit", task: Task) -> Steps | None:
     start = _after_descriptors(unit, data, long=long)
     wanted = unit.modes.offered(data, start)
     flush = unit.modes.bit(CACHING, 2, WCE) and not wanted.get(CACHING, bytes((0, 0, WCE)))[2] & WCE
-    return _flush_then_change(unit, task, wanted) if flush else _change(unit, task, wanted)
+    if flush:
+        return _flush_then_change(unit, task, wanted)
+    _change(unit, task, wanted)
+    return None
 
 
 def _flush_then_change(unit: "LogicalUnit", task: Task, wanted: Mapping[int, bytes]) -> Steps:

@@ -1,4 +1,4 @@
-"""Blocks written alike, given back and asked about: WRITE SAME, UNMAP, GET LBA STATUS, COMPARE AND WRITE. Ref: SBC-3."""
+"""WRITE SAME, UNMAP, GET LBA STATUS, COMPARE AND WRITE. Ref: SBC-3."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -96,7 +96,7 @@ def _write_same(unit: "Disk", task: Task, start: int, length: int, data: bytes) 
 
 
 def unmap(unit: "Disk", task: Task) -> Steps | None:
-    """UNMAP: every descriptor is checked before the first is done; then in order. A part of one at the end is ignored."""
+    """UNMAP: every descriptor is checked before the first is done; then in order. Half a one at the end is ignored."""
     cdb = task.cdb
     if cdb[1] & 0x01:  # ANCHOR
         raise bad_cdb(1, 0)
@@ -115,7 +115,6 @@ def unmap(unit: "Disk", task: Task) -> Steps | None:
     for lba, count in ranges:
         if lba + count > unit.blocks:
             raise Check(LBA_OUT_OF_RANGE, information=max(lba, unit.blocks))
-    task.moved = length
     return _unmap(unit, [(lba * unit.block, count * unit.block) for lba, count in ranges if count])
 
 

@@ -1,6 +1,6 @@
 """Reservations: PERSISTENT RESERVE IN and OUT, and RESERVE and RELEASE of old.
 
-Registrations last as long as the unit does (PTPL is not offered); resets leave them, and end the old kind of reservation.
+Registrations last as long as the unit does (PTPL is not offered); resets leave them, and end RESERVE.
 Ref: SPC-4 persistent reservations and its table of commands allowed under them.
 """
 

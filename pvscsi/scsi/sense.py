@@ -70,7 +70,7 @@ _INFORMATION = Struct(">BBBxQ")
 _KEY_SPECIFIC = Struct(">BB2x3sx")
 
 
-class Check(Exception):  # noqa: N818  it ends a command, not the model
+class Check(Exception):
     """CHECK CONDITION: raised by a command, turned into the task's sense by its unit, never seen outside.
 
     `information`: an LBA, or the offset of a miscompare. `pointer`: the three bytes of `pointer_to`.
@@ -85,7 +85,7 @@ class Check(Exception):  # noqa: N818  it ends a command, not the model
         return encode(self.sense, self.information, self.pointer, descriptors=descriptors)
 
 
-class ReservationConflict(Exception):  # noqa: N818
+class ReservationConflict(Exception):
     """The other way a command ends without being executed: a status of its own, no sense."""
 
 

@@ -1,6 +1,6 @@
 """One SCSI command on its way through a logical unit, and what a logical unit is to an adapter."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from enum import Enum, IntEnum
 from typing import Any, Protocol
 
@@ -32,13 +32,13 @@ def cut(pieces: Sequence[memoryview], start: int, stop: int) -> list[memoryview]
     """Bytes `start` to `stop` of a memory in pieces, without a copy."""
     found = []
     for piece in pieces:
-        size = len(piece)
-        if start < size and stop > 0:
-            found.append(piece[max(start, 0) : stop])
-        start -= size
-        stop -= size
         if stop <= 0:
             break
+        part = piece[max(start, 0) : stop]
+        if len(part):
+            found.append(part)
+        start -= len(piece)
+        stop -= len(piece)
     return found
 
 
@@ -60,13 +60,10 @@ class Task:
 
     def give(self, data: bytes | bytearray | memoryview) -> None:
         """Answer with `data`, as much of it as there is room for."""
-        at, view = 0, memoryview(data)[: self.room]
-        for piece in self.pieces:
-            step = min(len(piece), len(view) - at)
-            if step <= 0:
-                break
-            piece[:step] = view[at : at + step]
-            at += step
+        at, view = 0, memoryview(data)
+        for piece in cut(self.pieces, 0, min(len(view), self.room)):
+            piece[:] = view[at : at + len(piece)]
+            at += len(piece)
         self.moved = at
 
     def take(self, limit: int | None = None) -> bytes:
@@ -74,7 +71,7 @@ class Task:
         return b"".join(cut(self.pieces, 0, self.room if limit is None else min(self.room, limit)))
 
 
-Work = Iterator[Sequence[Io]]
+Work = Generator[Sequence[Io], None, None]
 """What is left of a command: each item is done by the backend, all of it, before the next is asked for. When it ends
 the task has its result. Closing it early (an abort) lets go of everything.
 

@@ -6,6 +6,7 @@ protection, fields of the CDB, LBA range, parameter list, medium. (The LUN comes
 
 from collections.abc import Callable, Mapping, Sequence
 from struct import Struct, pack
+from typing import ClassVar
 
 from pvscsi.block.backend import Backend, Fault, Io, Op
 from pvscsi.scsi import sense as s
@@ -45,8 +46,8 @@ class LogicalUnit:
     an eject by an initiator, `on_abort` of a nexus whose tasks a PREEMPT AND ABORT ends.
     """
 
-    device_type: int
-    vital_pages: Mapping[int, Callable[..., bytes]]
+    device_type: ClassVar[int]
+    vital_pages: ClassVar[Mapping[int, Callable[..., bytes]]]
 
     def __init__(
         self,
@@ -195,6 +196,7 @@ class LogicalUnit:
                 raise s.bad_cdb(command.cdb_length - 1, 2)
             outcome = command.handler(self, task)
         except Check as check:
+            task.moved = 0
             self._fail(task, check)
             return None
         except ReservationConflict:
@@ -254,6 +256,7 @@ class LogicalUnit:
         """The parameter list of a command that says it has `length` bytes. Raises `Check` when fewer were sent."""
         if length > task.room:
             raise Check(s.PARAMETER_LIST_LENGTH_ERROR)
+        task.moved = length
         return task.take(length)
 
     def run(self, *ios: Io) -> Steps:
@@ -287,6 +290,10 @@ class LogicalUnit:
     def mode_specific(self) -> int:
         """The device-specific parameter of the mode header."""
         return WP if self.read_only or self.modes.bit(CONTROL, 4, SWP) else 0
+
+    def mode_page(self, code: int, control: int) -> bytes:
+        """A mode page as MODE SENSE sends it."""
+        return self.modes.read(code, control)
 
     def block_descriptor(self, *, wide: bool) -> bytes:
         """The block descriptor of MODE SENSE; `wide` with a 64-bit count."""
@@ -348,5 +355,3 @@ class LogicalUnit:
         """What lies in the tray is in reach again."""
         if self.tray.open:
             self.load(self.medium)
-
-

@@ -12,7 +12,7 @@ from vmxnet3.datapath import BELLS_OFF
 from vmxnet3.device import State
 from vmxnet3.wire import DRIVER_SHARED, RX_DESC, TX_QUEUE_DESC, Cmd
 
-VD, PT = wire.BAR_VD, wire.BAR_PT
+VD = wire.BAR_VD
 SECOND = 1_000_000_000
 
 
@@ -235,6 +235,27 @@ def test_VMX_D_033_says_nothing_of_bells_that_come_late(active: RawNic) -> None:
             active.done()
 
     assert len(active.net.sent) == 200
+    assert active.rules.count() == 0
+
+
+@pytest.mark.parametrize("silent", [3, 60, 63, 64, 70, 125])
+@pytest.mark.parametrize("late", [1, 6, 30])
+def test_VMX_D_033_says_nothing_of_a_late_bell_after_silence(active: RawNic, silent: int, late: int) -> None:
+    for n in range(silent):
+        active.post(frame(seed=n))
+        active.device.service(256, n)
+        active.done()
+    value = active.tx[0].ring.next
+    for n in range(late):
+        active.post(frame(seed=n))
+        if n & 1:
+            active.device.service(256, n)
+
+    active.pt(wire.REG_TXPROD, value)
+    active.done()
+    active.send(frame())
+
+    assert len(active.net.sent) == silent + late + 1
     assert active.rules.count() == 0
 
 

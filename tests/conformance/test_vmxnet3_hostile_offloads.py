@@ -221,13 +221,13 @@ def merging(max_sg: int = 0, *, version: int = 2) -> RawNic:
     return nic
 
 
-def test_hostile_a_merged_packet_without_buffers_is_one_loss() -> None:
+def test_hostile_without_buffers_every_frame_of_a_stream_is_a_loss() -> None:
     nic = merging()
 
     nic.feed(*stream(14_000))
 
     assert nic.received() == []
-    assert nic.rx_stats()["pktsRxOutOfBuf"] == 1
+    assert nic.rx_stats()["pktsRxOutOfBuf"] == 10
     nic.arm_all()
     nic.assert_traffic()
 
@@ -251,13 +251,27 @@ def test_hostile_a_merged_packet_with_too_few_buffers_is_closed(heads: int) -> N
 
 
 @pytest.mark.parametrize("max_sg", [1, 2, 17])
-def test_hostile_65535_bytes_in_too_few_fragments(max_sg: int) -> None:
+def test_hostile_a_stream_is_merged_no_further_than_the_driver_takes_fragments(max_sg: int) -> None:
     nic = merging(max_sg)
     nic.arm_all()
     frames = stream(65_535 - 40, 1448)
     assert len(frames) == 46
 
     nic.feed(*frames)
+
+    packets = nic.received()
+    assert max(len(packet.comps) for packet in packets) <= max_sg
+    assert [packet.comps[-1]["err"] for packet in packets] == [0] * len(packets)
+    assert sum(len(packet.data) - 54 for packet in packets) == 65_535 - 40
+    assert nic.rx_stats()["ucastPktsRxOK"] == 46
+
+
+@pytest.mark.parametrize("max_sg", [1, 2, 17])
+def test_hostile_65535_bytes_in_too_few_fragments(max_sg: int) -> None:
+    nic = merging(max_sg)
+    nic.arm_all()
+
+    nic.feed(Shaped(frame(65_535 + 14), Shape(lro=Lro(46, 1448))))
 
     (packet,) = nic.received()
     assert len(packet.comps) == max_sg
@@ -314,20 +328,23 @@ def test_hostile_marks_that_claim_any_number_of_segments(segments_: int) -> None
     nic.assert_alive()
 
 
-def test_hostile_23_a_data_ring_slot_larger_than_the_buffer_it_stands_for() -> None:
-    nic = RawNic(Queue(waits=False), version=3)
+@pytest.mark.parametrize("version", [3, 9])
+def test_hostile_a_data_ring_slot_larger_than_the_buffer_it_stands_for(version: int) -> None:
+    nic = RawNic(Queue(waits=False), version=version)
     nic.prepare()
     nic.tell(maxNumRxSG=1)
     nic.give_data_rings(1024)
     assert nic.activate() == 0
-    nic.arm(len=128)
-    nic.arm(len=128)
+    buffers = nic.rx[0].buffers[0].view
+    buffers[:4096] = b"\xee" * 4096
+    for _ in range(3):
+        nic.arm(len=128)
 
-    nic.feed(frame(100), frame(1000))
+    nic.feed(frame(100), frame(1024), frame(1025))
 
-    small, big = nic.received()
-    assert small.data == frame(100)
-    assert [comp["rqID"] for comp in small.comps] == [2]
-    assert all(comp["len"] <= 1024 for comp in big.comps)
-    assert frame(1000).startswith(big.data)
+    small, big, cut = nic.received()
+    assert (small.data, big.data) == (frame(100), frame(1024))
+    assert [comp["rqID"] for comp in small.comps + big.comps] == [2, 2]
+    assert (cut.comps[0]["rqID"], cut.comps[0]["len"], cut.comps[0]["err"]) == (0, 128, 1)
+    assert buffers[:4096] == b"\xee" * 4096  # consumed, not written
     nic.assert_alive()

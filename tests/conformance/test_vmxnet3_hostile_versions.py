@@ -191,7 +191,7 @@ def test_hostile_data_ring_unmapped_while_active() -> None:
     nic.feed(frame())
 
     nic.device.mem.unmap(NOWHERE, 64 * 128)
-    nic.feed(frame())
+    nic.kick()
 
     assert nic.seen("VMX-D-064") == [("ring or table", NOWHERE, 1)]
     assert nic.device.state is State.FAILED

@@ -5,6 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from guest.cache import KitError
+from guest.dpdk import find_dpdk
 
 from tests.guest.served import Host
 from vmxnet3.tap import CLONE_DEVICE
@@ -16,6 +18,17 @@ CLONE_NEWNET = 0x40000000
 def host(tmp_path: Path) -> Iterator[Host]:
     with ExitStack() as owns:
         yield Host(tmp_path, owns)
+
+
+@pytest.fixture
+def dpdk() -> Path:
+    """DPDK's folder, fetched if need be, as `guest_kit` is."""
+    try:
+        return find_dpdk(fetch=os.environ.get("PVDEV_FETCH") != "0")
+    except KitError as error:
+        if os.environ.get("PVDEV_REQUIRE") == "all":
+            pytest.fail(f"PVDEV_REQUIRE=all, but: {error}")
+        pytest.skip(str(error))
 
 
 @pytest.fixture

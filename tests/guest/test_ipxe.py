@@ -15,6 +15,7 @@ from pvdev.qemu import device_arg, machine_args
 from pvdev.transport.vfio_user import Server
 from vmxnet3.backend import Frame, Queue
 from vmxnet3.device import Vmxnet3
+from vmxnet3.profiles import PROFILES
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
@@ -73,7 +74,7 @@ def boot_rom(kit: Kit) -> Path:
 def test_ipxe_gets_an_address_and_asks_for_its_boot_server(guest_kit: Kit, tmp_path: Path) -> None:
     rom = boot_rom(guest_kit)
     network = DhcpServer()
-    nic = Vmxnet3(network)
+    nic = Vmxnet3(network, profile=PROFILES["ipxe"])
     server = Server()
     server.add(nic, tmp_path / "nic")
     device = device_arg(tmp_path / "nic", {"romfile": str(rom), "bootindex": 0})
@@ -88,4 +89,4 @@ def test_ipxe_gets_an_address_and_asks_for_its_boot_server(guest_kit: Kit, tmp_p
             qemu.wait()
 
     assert asked
-    assert [str(violation) for violation in nic.rules] == []
+    assert [str(violation) for violation in nic.rules if not violation.known] == []

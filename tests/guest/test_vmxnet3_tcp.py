@@ -13,11 +13,13 @@ SIZE, PORT, COMBINATIONS = 100_000, 6000, 8
 """Bytes of a stream; the first of the host's ports; how many ways to set TSO, LRO and receive checksums."""
 
 
-def test_offloads_in_all_combinations(guest_kit: Kit, host: Host, namespace: None) -> None:
+@pytest.mark.parametrize("version", [2, 9])
+def test_offloads_in_all_combinations(guest_kit: Kit, host: Host, namespace: None, version: int) -> None:
+    """The driver's counters tell each offload is used just when it is on. Version 2 is the first that merges."""
     with TapPort("pvt0", address="192.0.2.1/24") as port, Streams(SIZE) as streams:
         add_address("pvt0", "fd00:2::1", 64)
         tap = Tap(port)
-        host.add(tap)
+        host.add(tap, version=version)
         for number in range(2 * COMBINATIONS):  # IPv4 and IPv6 of each
             streams.serve(PORT + number)
 

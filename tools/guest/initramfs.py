@@ -106,7 +106,7 @@ def _userland(root: Path) -> list[Entry]:
         if path is None:
             raise KitError(f"no {name} below {root}: run `python -m guest fetch` in tools/")
         entries[f"bin/{name}"] = file(f"bin/{name}", path.read_bytes(), 0o755)
-        for library in _libraries(root, path):
+        for library in libraries(root, path):
             entries[f"lib/{library.name}"] = file(f"lib/{library.name}", library.read_bytes(), 0o755)
     if (loader := _loader(root)) is not None:
         entries[LOADERS[0]] = file(LOADERS[0], loader.read_bytes(), 0o755)
@@ -117,7 +117,7 @@ def _loader(root: Path) -> Path | None:
     return next((path for name in LOADERS if (path := root / name).exists()), None)
 
 
-def _libraries(root: Path, program: Path) -> list[Path]:
+def libraries(root: Path, program: Path) -> list[Path]:
     """The shared libraries a program asks for, as the root's own dynamic loader finds them; none for a static one."""
     loader = _loader(root)
     if loader is None:

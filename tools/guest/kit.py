@@ -68,10 +68,16 @@ def find_kit(fetch: bool = False, say: Say = quiet) -> Kit:
     qemu = _find_qemu(fetch, say)
     kernel, release, modules = _find_kernel(fetch, say)
     userland = _find_userland(fetch, say)
-    if fetch and (lists := cache_dir() / "apt").exists():
-        with locked(cache_dir()):
-            shutil.rmtree(lists, ignore_errors=True)  # 100 MB of package lists nobody needs any more
+    if fetch:
+        forget_lists()
     return Kit(qemu.command, qemu.version, kernel, release, modules, userland)
+
+
+def forget_lists() -> None:
+    """Remove what apt left behind: 100 MB of package lists nobody needs any more."""
+    if (lists := cache_dir() / "apt").exists():
+        with locked(cache_dir()):
+            shutil.rmtree(lists, ignore_errors=True)
 
 
 def find_program(root: Path, name: str) -> Path | None:
@@ -85,7 +91,7 @@ def _find_qemu(fetch: bool, say: Say) -> Qemu:
     except ConfigError as error:
         if not fetch or os.environ.get("PVDEV_QEMU"):
             raise KitError(str(error)) from None
-        root = _part("qemu", fetch, say, _unpack_qemu, str(error))
+        root = part("qemu", fetch, say, _unpack_qemu, str(error))
         return check(unpacked(root), str(root))
 
 
@@ -95,7 +101,7 @@ def _find_kernel(fetch: bool, say: Say) -> tuple[Path, str, Path]:
     for image in sorted(Path("/boot").glob(f"vmlinuz-{KERNEL_SERIES}*")):
         with suppress(KitError):
             return _check_kernel(image)
-    root = _part("kernel", fetch, say, _unpack_kernel, f"no Linux {KERNEL_SERIES[:-1]} kernel with modules")
+    root = part("kernel", fetch, say, _unpack_kernel, f"no Linux {KERNEL_SERIES[:-1]} kernel with modules")
     return _check_kernel(next((root / "boot").glob("vmlinuz-*")))
 
 
@@ -126,14 +132,14 @@ def _check_kernel(image: Path) -> tuple[Path, str, Path]:
 
 def _find_userland(fetch: bool, say: Say) -> Path:
     try:
-        return _part("userland", fetch, say, _unpack_userland, f"no guest programs ({', '.join(PROGRAMS)})")
+        return part("userland", fetch, say, _unpack_userland, f"no guest programs ({', '.join(PROGRAMS)})")
     except KitError:
         if all(find_program(Path("/"), name) for name in PROGRAMS):
             return Path("/")
         raise
 
 
-def _part(name: str, fetch: bool, say: Say, unpack: Callable[[Apt, Path], list[Package]], missing: str) -> Path:
+def part(name: str, fetch: bool, say: Say, unpack: Callable[[Apt, Path], list[Package]], missing: str) -> Path:
     """The root folder of one unpacked part; its `manifest.json` says which package versions it is made of."""
     cache = cache_dir()
     part = cache / name

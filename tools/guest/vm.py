@@ -91,6 +91,10 @@ class Vm:
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: BaseException | None = None
 
+    def kernel(self) -> Path:
+        """The image for QEMU's -kernel."""
+        return self.kit.kernel if self.sleeps else boot_image(self.kit)
+
     def argv(self, kernel: Path, initramfs: Path) -> list[str]:
         """QEMU's whole command line."""
         accel, cpu = ACCELERATORS[self.accel]
@@ -110,8 +114,7 @@ class Vm:
 
     def run(self) -> GuestReport:
         """Boot, and wait for the end. Raises GuestTimeout; QEMU is gone when this returns or raises."""
-        kernel = self.kit.kernel if self.sleeps else boot_image(self.kit)
-        words = self.argv(kernel, build(self.kit, self.modules, self.files))
+        words = self.argv(self.kernel(), build(self.kit, self.modules, self.files))
         started = time.monotonic()
         with tempfile.TemporaryFile() as log:
             self._process = subprocess.Popen(

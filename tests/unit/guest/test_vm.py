@@ -27,6 +27,10 @@ def test_shared_memory_is_the_default() -> None:
     assert (after(vm, "-accel"), after(vm, "-cpu"), after(vm, "-m")) == ("tcg,thread=multi", "max", "256M")
 
 
+def test_a_guest_that_sleeps_boots_what_a_reset_leaves_alone() -> None:
+    assert Vm(KIT, ["boot"], accel="tcg", sleeps=True).kernel() == KIT.kernel
+
+
 @pytest.mark.parametrize("backend", ["memfd", "ram"])
 def test_private_memory_on_purpose(backend: str) -> None:
     vm = Vm(KIT, ["boot"], accel="tcg", shared_memory=False, memory_backend=backend)

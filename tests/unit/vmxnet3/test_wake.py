@@ -5,6 +5,7 @@ import pytest
 from pvdev.mem import GuestMemory
 from pvdev.pci import CONFIG_REGION
 from tests.rig import BROADCAST, MAC, NOWHERE, PEER, RawNic, frame
+from vmxnet3.backend import Queue
 from vmxnet3.wake import Pattern, WakeFilter, read_wake
 from vmxnet3.wire import Cmd
 from vmxnet3.wire_args import PM_CONF, PM_FILTER, Wake
@@ -166,6 +167,23 @@ def test_without_a_link_nobody_calls() -> None:
     nic.feed(ARP)
 
     assert nic.device.wakes == {}
+
+
+class Due(Queue):
+    """A port with something due at once."""
+
+    def deadline(self) -> int | None:
+        return 0
+
+
+@pytest.mark.parametrize(("up", "deadline"), [(True, 0), (False, None)])
+def test_a_sleeping_device_is_called_only_when_it_can_hear(up: bool, deadline: int | None) -> None:
+    nic = asleep()
+    nic.device.backend = Due()
+
+    nic.device.set_link(up)
+
+    assert nic.device.deadline() == deadline
 
 
 def test_a_device_told_nothing_sleeps_on() -> None:
