@@ -205,6 +205,8 @@ class Engine:
             if request.status is Status.CHECK_CONDITION and request.sense_room:
                 sense = min(request.sense_room, len(request.sense))
                 self._mem.write(request.sense_at, request.sense[:sense])
+            elif lane is not None and request.status is Status.CHECK_CONDITION:
+                lane.unit.keep(request)
         except DmaFault as fault:
             self._note("PVS-D-043", "sense or data", fault.value)
             host, sense = HostStatus.SENSFAILED, 0

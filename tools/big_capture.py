@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from vmxnet3.capture import Captured, CaptureReader
-from vmxnet3.pcapng import PcapngWriter
+from vmxnet3.captures.capture import Captured, CaptureReader
+from vmxnet3.captures.pcapng import PcapngWriter
 
 REAL = Path(__file__).resolve().parent.parent / "tests" / "data" / "lan.pcapng"
 SECOND = 1_000_000_000  # ns

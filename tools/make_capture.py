@@ -26,8 +26,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from vmxnet3.capture import CaptureReader
-from vmxnet3.pcapng import PcapngWriter
+from vmxnet3.captures.capture import CaptureReader
+from vmxnet3.captures.pcapng import PcapngWriter
 
 OUT = Path(__file__).resolve().parent.parent / "tests" / "data" / "lan.pcapng"
 MOST = 1_000_000  # bytes the file may have

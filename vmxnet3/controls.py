@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pvdev import ui
 from pvdev.errors import ConfigError
 from vmxnet3.device import Vmxnet3
-from vmxnet3.port import Port
+from vmxnet3.ports.port import Port
 
 SPEED_MOST = 65535  # Mbit/s; GET_LINK has 16 bits for it
 TIMES_MOST = 1_000_000

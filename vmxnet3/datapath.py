@@ -12,8 +12,8 @@ from pvdev.trace import Sink
 from vmxnet3.activation import Config, Queues
 from vmxnet3.backend import Frame, NetBackend, Tap
 from vmxnet3.filters import RxFilter
-from vmxnet3.lro import LONGEST, merge
-from vmxnet3.rss import NOT_HASHED, Hashed, Rss
+from vmxnet3.offloads.lro import LONGEST, merge
+from vmxnet3.offloads.rss import NOT_HASHED, Hashed, Rss
 from vmxnet3.shape import Shape, Shaped, Signal
 from vmxnet3.tables import Tables
 from vmxnet3.tx import DISCARD, ERROR

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vmxnet3.offload import TPID
+from vmxnet3.offloads.plain import TPID
 from vmxnet3.wire import RxMode
 
 _BROADCAST = b"\xff" * 6

@@ -14,8 +14,8 @@ __all__ = ["KIND", "SERVED_PACE"]
 
 def build(values: Mapping[str, Any]) -> Built:
     """A served NIC: interrupts paced, the port watched, what passes recorded if asked for."""
-    from vmxnet3.host import open_port
-    from vmxnet3.recorder import Recorder
+    from vmxnet3.captures.recorder import Recorder
+    from vmxnet3.ports.host import open_port
 
     device, built = make(values, open_port(values["port"]))
     if values["record"] is None:

@@ -14,8 +14,8 @@ from pvdev.errors import GuestFault
 from pvdev.mem import GuestMemory, Window
 from pvdev.rings import Descriptor, Unread
 from vmxnet3.completions import CompletionRing
-from vmxnet3.offload import TPID
-from vmxnet3.rss import NOT_HASHED, Hashed
+from vmxnet3.offloads.plain import TPID
+from vmxnet3.offloads.rss import NOT_HASHED, Hashed
 from vmxnet3.rx_ring import CELL, OWNED, OWNER_BYTE, RxRing, Step
 from vmxnet3.rx_words import apply, facts_for, headers_length, shaped_facts
 from vmxnet3.shape import Shape, Shaped

@@ -5,8 +5,8 @@ Ref: Linux drivers/net/vmxnet3/vmxnet3_drv.c vmxnet3_rq_rx_complete (from which 
 
 from collections.abc import Callable
 
-from vmxnet3.encap import tunnel_facts
-from vmxnet3.offload import TPID, receive_facts
+from vmxnet3.offloads.encap import tunnel_facts
+from vmxnet3.offloads.plain import TPID, receive_facts
 from vmxnet3.shape import Override, Shape
 from vmxnet3.wire import (
     CDTYPE_RXCOMP_LRO,

@@ -12,7 +12,7 @@ from pvdev.kinds import Built
 from pvdev.mem import SharedBlock
 from vmxnet3.controls import controls
 from vmxnet3.device import DEFAULT_MAC, VERSIONS, Vmxnet3
-from vmxnet3.port import Port
+from vmxnet3.ports.port import Port
 from vmxnet3.profiles import LETTER, PROFILES
 from vmxnet3.wire import PAGE
 

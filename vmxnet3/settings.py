@@ -11,7 +11,7 @@ from pvdev.mem import DmaFault, GuestMemory
 from vmxnet3.activation import Config, check_features
 from vmxnet3.datapath import Datapath
 from vmxnet3.filters import RxFilter
-from vmxnet3.rss import Rss
+from vmxnet3.offloads.rss import Rss
 from vmxnet3.versions import rss_fields
 from vmxnet3.wake import WakeFilter, read_wake
 from vmxnet3.wire import (

@@ -13,8 +13,8 @@ from pvdev.errors import GuestFault
 from pvdev.mem import GuestMemory, Window
 from pvdev.rings import owned, owner_table
 from vmxnet3.completions import CompletionRing
-from vmxnet3.encap import FRAGMENT, Tunnel, capabilities, fill_outer, parse, tunnel_segments
-from vmxnet3.offload import L4_FIELD, BadPacket, fill_checksum, insert_tag, ip_at, seed, segments
+from vmxnet3.offloads.encap import FRAGMENT, Tunnel, capabilities, fill_outer, parse, tunnel_segments
+from vmxnet3.offloads.plain import L4_FIELD, BadPacket, fill_checksum, insert_tag, ip_at, seed, segments
 from vmxnet3.wire import (
     ETH_HEADER,
     HARD_TXD_PER_PKT,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pvscsi.block.backend import Io, Op
 from pvscsi.block.medium import Medium, beyond, clip, joined, refused
 
+READ, WRITE = Op.READ, Op.WRITE  # members of an Enum are slow to look up
 CHUNK_SHIFT = 16
 CHUNK = 1 << CHUNK_SHIFT  # bytes; what one write into a hole brings into being
 ZEROS = memoryview(bytes(1 << 20))
@@ -24,18 +25,26 @@ class MemDisk(Medium):
         self._size = size
 
     def submit(self, ios: Sequence[Io]) -> None:
+        size = self._size
         for io in ios:
-            if io.op is Op.FLUSH:
+            op, offset, length = io.op, io.offset, io.length
+            if op is READ and offset + length <= size:
+                self._read(offset, io.buffers)
+                io.finish(length)
+            elif op is WRITE and offset + length <= size and not self._read_only:
+                self._write(offset, io.buffers)
+                io.finish(length)
+            elif op is Op.FLUSH:
                 io.finish()
-            elif not refused(io, self._size, self._read_only):
-                room = min(io.length, self._size - io.offset)
-                if io.op is Op.READ:
-                    self._read(io.offset, io.buffers if room == io.length else clip(io.buffers, 0, room))
-                elif io.op is Op.WRITE:
-                    self._write(io.offset, io.buffers if room == io.length else clip(io.buffers, 0, room))
+            elif not refused(io, size, self._read_only):
+                room = min(length, size - offset)
+                if op is READ:
+                    self._read(offset, clip(io.buffers, 0, room))
+                elif op is WRITE:
+                    self._write(offset, clip(io.buffers, 0, room))
                 else:
-                    self._zero(io.offset, io.offset + room)
-                io.finish(room, None if room == io.length else beyond(io))
+                    self._zero(offset, offset + room)
+                io.finish(room, None if room == length else beyond(io))
 
     def allocated(self, offset: int, length: int) -> Sequence[tuple[int, bool]]:
         end = offset + length

@@ -100,7 +100,7 @@ class Driver(Commands):
         cdb: Buffer,
         *,
         target: int = 0,
-        lun: int = 0,
+        lun: int | bytes = 0,
         read: int = 0,
         write: Buffer = b"",
         shape: Shape = PLAIN,
@@ -125,6 +125,8 @@ class Driver(Commands):
             if not rings.room or not self._slots:
                 raise RingFull(f"{self.outstanding} requests are out")
         request = self._make(bytes(cdb), target, read, write, shape, sense, context, flags)
+        if isinstance(size := fields.get("dataLen"), int):
+            request.size = size
         assert self._sense is not None
         cdb_length = {"cdbLen": 16} if self.profile.cdb_16 else {}
         rings.put(

@@ -105,12 +105,12 @@ def _walk(port: Port) -> dict[int, int]:
     if not port.read(CONFIG, _STATUS, 2) & 0x10:
         return caps
     at = port.read(CONFIG, _CAPS, 1) & ~3
-    while at:
-        if len(caps) > 48:
-            raise ConfigError("the capability list has no end")
+    for _ in range(48):  # as many as fit 256 bytes
+        if not at:
+            return caps
         caps[port.read(CONFIG, at, 1)] = at
         at = port.read(CONFIG, at + 1, 1) & ~3
-    return caps
+    raise ConfigError("the capability list has no end")
 
 
 def set_master(port: Port, on: bool) -> None:

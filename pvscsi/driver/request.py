@@ -105,7 +105,7 @@ class Request:
             out.append(("PVS-V-060", f"scsiStatus {self.status:#x}"))
         if self.host == HostStatus.DATA_UNDERRUN:
             out.append(("PVS-V-062", "a short transfer is told as an underrun"))
-        if self.host not in SUCCESSES and self.status == CHECK_CONDITION:
+        if self.host not in (*SUCCESSES, HostStatus.SENSFAILED) and self.status == CHECK_CONDITION:
             out.append(("PVS-V-063", f"CHECK CONDITION with hostStatus {self.host:#x}"))
         return out
 
@@ -157,8 +157,8 @@ class Request:
         self.sense_view[:] = bytes([GUARD]) * len(self.sense_view)
 
 
-def descriptor(request: Request, *, lun: int, tag: int, sense_address: int, **other: int | bytes) -> bytes:
-    """The 128 bytes of a request; `other` are fields of `wire.REQUEST` as they are to stand there."""
+def descriptor(request: Request, *, lun: int | bytes, tag: int, sense_address: int, **other: int | bytes) -> bytes:
+    """The 128 bytes of a request. `lun`: a number, or all eight bytes; `other`: fields as they are to stand there."""
     memory = request.memory
     fields: dict[str, int | bytes] = {
         "context": request.context,
@@ -169,7 +169,7 @@ def descriptor(request: Request, *, lun: int, tag: int, sense_address: int, **ot
         "flags": int(request.flags),
         "cdb": request.cdb,
         "cdbLen": min(len(request.cdb), 16),
-        "lun": bytes((0, lun, 0, 0, 0, 0, 0, 0)),
+        "lun": lun if isinstance(lun, bytes) else bytes((0, lun, 0, 0, 0, 0, 0, 0)),
         "tag": tag,
         "target": request.target,
     }

@@ -84,6 +84,16 @@ class Rings:
         self.completions.write(0, UNWRITTEN * self.completions.entries)
         self.told = False  # the message ring was set up
 
+    def preset(self, index: int) -> None:
+        """As if `index` requests, completions and messages had passed already; the device has to be told, too."""
+        self.req_prod = self._req_cons = self.cmp_cons = index
+        words = [REQ_PROD, REQ_CONS, CMP_PROD, CMP_CONS]
+        if self.told:
+            self.msg_cons = index
+            words += [MSG_PROD, MSG_CONS]
+        for word in words:
+            self.state[word] = index
+
     def arguments(self) -> bytes:
         """Of SETUP_RINGS."""
         return wire.SETUP_RINGS.encode(
@@ -143,6 +153,11 @@ class Rings:
     def publish(self) -> None:
         """reqProdIdx covers all that was put."""
         self.state[REQ_PROD] = self.req_prod
+
+    @property
+    def done(self) -> int:
+        """Completions that are there."""
+        return self.state[CMP_PROD] - self.cmp_cons & MASK
 
     # -- completions ---------------------------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ def vpd_supported(unit: "LogicalUnit") -> bytes:
 
 
 def vpd_serial(unit: "LogicalUnit") -> bytes:
-    """80: unit serial number."""
+    """80: the serial number."""
     return unit.identity.ascii_serial
 
 
@@ -88,12 +88,12 @@ def vpd_identification(unit: "LogicalUnit") -> bytes:
 
 
 def vpd_extended(unit: "LogicalUnit") -> bytes:
-    """86: simple tasks only; a volatile cache."""
-    return bytes((0x00, 0x01, 0x01)).ljust(60, b"\0")
+    """86: simple, ordered and head-of-queue tasks (an adapter keeps their order); a volatile cache."""
+    return bytes((0x00, 0x07, 0x01)).ljust(60, b"\0")
 
 
 def vpd_block_limits(unit: "Disk") -> bytes:
-    """B0: see `limits`; unmap limits only where there is UNMAP."""
+    """B0: the limits that are held to; those of UNMAP only where there is UNMAP."""
     physical = 1 << unit.physical_exponent
     thin = unit.thin
     return pack(

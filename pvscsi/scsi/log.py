@@ -16,7 +16,7 @@ _BINARY = 0x03  # format and linking: a binary list
 
 
 def _supported(unit: "LogicalUnit") -> bytes:
-    return bytes(sorted(_PAGES))
+    return bytes(sorted(PAGES))
 
 
 def _write_errors(unit: "LogicalUnit") -> bytes:
@@ -31,7 +31,7 @@ def _exceptions(unit: "LogicalUnit") -> bytes:
     return pack(">HBBBBBx", 0, _BINARY, 4, 0, 0, 0xFF)  # no additional sense; no temperature
 
 
-_PAGES: dict[int, Callable[["LogicalUnit"], bytes]] = {
+PAGES: dict[int, Callable[["LogicalUnit"], bytes]] = {
     0x00: _supported,
     0x02: _write_errors,
     0x03: _read_errors,
@@ -45,7 +45,7 @@ def log_sense(unit: "LogicalUnit", task: Task) -> bytes:
     if cdb[1] & 0x01:
         raise bad_cdb(1, 0)
     code = cdb[2] & 0x3F
-    made = _PAGES.get(code)
+    made = PAGES.get(code)
     if made is None:
         raise bad_cdb(2, 5)
     if cdb[3]:

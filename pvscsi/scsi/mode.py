@@ -169,7 +169,9 @@ def mode_select(unit: "LogicalUnit", task: Task) -> Steps | None:
 
 def _flush_then_change(unit: "LogicalUnit", task: Task, wanted: Mapping[int, bytes]) -> Steps:
     _change(unit, task, wanted)  # from here on every write goes through
-    yield from unit.flush()
+    with unit.claims.hold(0, unit.blocks * unit.block) as writes_begun_before:
+        yield from writes_begun_before
+        yield from unit.flush()
 
 
 def _change(unit: "LogicalUnit", task: Task, wanted: Mapping[int, bytes]) -> None:

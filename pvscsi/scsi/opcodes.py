@@ -197,7 +197,7 @@ _CDROM = (
     _READ_CAPACITY_10,
     _row("READ(10)", "28 f8 ffffffff 00 ffff 04", b.read, size=blocks(7, 2), **_R),
     _row("READ(12)", "a8 f8 ffffffff ffffffff 00 04", b.read, size=blocks(6, 4), **_R),
-    _row("READ CD", "be 1c ffffffff ffffff f8 07 04", cd_read.read_cd, size=cd_read.size, **_R),
+    _row("READ CD", "be 1c ffffffff ffffff fe 07 04", cd_read.read_cd, size=cd_read.size, **_R),
     _data_in("READ TOC/PMA/ATIP", "43 02 0f 000000 ff ffff c4", cd_toc.read_toc, 7, 2, medium=True, access=_READ),
     _data_in("READ DISC INFORMATION", "51 07 0000000000 ffff 04", cd_media.disc_information, 7, 2, medium=True),
     _data_in("READ TRACK INFORMATION", "52 03 ffffffff 00 ffff 04", cd_media.track_information, 7, 2, medium=True),

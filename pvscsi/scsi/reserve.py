@@ -17,9 +17,8 @@ from pvscsi.scsi.task import Task
 if TYPE_CHECKING:
     from pvscsi.scsi.unit import LogicalUnit
 
-RESERVE_OLD, RELEASE_OLD = (0x16, 0x56), (0x17, 0x57)
-PERSISTENT_OUT = 0x5F
-_FREE_UNDER_OLD = {0x03, 0x12, 0xA0, 0xA3, 0x5E, *RELEASE_OLD}
+RELEASE_OLD = (0x17, 0x57)
+_FREE_UNDER_OLD = {0x03, 0x12, 0xA0, 0xA3, *RELEASE_OLD}
 _LIST_SIZE = 24
 _REGISTRATIONS_MAX = 1024
 _APTPL, _ALL_TG_PT, _SPEC_I_PT = 0x01, 0x04, 0x08

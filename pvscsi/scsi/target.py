@@ -1,6 +1,6 @@
 """A SCSI target: logical units by number, and what is answered where there is none."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pvscsi.block.backend import Backend, Io
 from pvscsi.scsi.command import number
@@ -21,7 +21,7 @@ class Target:
         self._units: dict[int, LogicalUnit] = {}
         self._absent = Absent(self)
         for lun, unit in (units or {}).items():
-            self.add(lun, unit)
+            self._place(lun, unit)
 
     @property
     def units(self) -> Mapping[int, LogicalUnit]:
@@ -37,11 +37,15 @@ class Target:
 
     def add(self, lun: int, unit: LogicalUnit) -> None:
         """A unit comes; the others tell."""
+        others = list(self._units.values())
+        self._place(lun, unit)
+        _changed(others)
+
+    def _place(self, lun: int, unit: LogicalUnit) -> None:
         if not 0 <= lun < LUNS_MAX:
             raise ValueError(f"LUN {lun}: use 0 to {LUNS_MAX - 1}")
         if lun in self._units:
             raise ValueError(f"LUN {lun} is taken: use another number")
-        self._changed()
         unit.luns = self.luns
         self._units[lun] = unit
 
@@ -49,18 +53,19 @@ class Target:
         """A unit goes, and is given back; the others tell. Raises `KeyError` where there is none."""
         unit = self._units.pop(lun)
         unit.luns = lambda: (0,)
-        self._changed()
+        _changed(self._units.values())
         return unit
-
-    def _changed(self) -> None:
-        for unit in self._units.values():
-            unit.attention.add(LUNS_CHANGED)
-            unit.settle()
 
     def reset(self, *, bus: bool = False) -> None:
         """Every unit is reset."""
         for unit in self._units.values():
             unit.reset(bus=bus)
+
+
+def _changed(units: Iterable[LogicalUnit]) -> None:
+    for unit in units:
+        unit.attention.add(LUNS_CHANGED)
+        unit.settle()
 
 
 class Absent:

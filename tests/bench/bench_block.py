@@ -5,6 +5,7 @@ python -m tests.bench.bench_block [FOLDER]       where the file is made; default
 
 import os
 import random
+import select
 import statistics
 import sys
 import tempfile
@@ -16,10 +17,9 @@ from pvscsi.block.backend import Io, Op
 from pvscsi.block.file import FileDisk
 from pvscsi.block.medium import Medium
 from pvscsi.block.mem import MemDisk
-from pvscsi.block.wait import perform
 
 SIZE = 128 << 20  # bytes
-ROUNDS = 7
+ROUNDS = 15
 PIECE = 4096  # a guest's memory comes in pages
 LEAST = 0.8  # of plain preadv at 256 KiB
 WAYS = ((4096, 1, 4000), (4096, 32, 16384), (256 << 10, 1, 512), (256 << 10, 8, 512))  # bytes, depth, transfers
@@ -41,8 +41,16 @@ def spans(length: int, count: int) -> Spans:
 
 def through(disk: Medium, op: Op, each: Spans, length: int, depth: int) -> None:
     """All transfers by the disk, `depth` at a time."""
+    poll = select.poll()
+    if disk.fileno() >= 0:
+        poll.register(disk.fileno(), select.POLLIN)
     for first in range(0, len(each), depth):
-        perform(disk, [Io(op, offset, length, pieces) for offset, pieces in each[first : first + depth]])
+        ios = [Io(op, offset, length, pieces) for offset, pieces in each[first : first + depth]]
+        disk.submit(ios)
+        late = sum(not io.done for io in ios)
+        while late:
+            poll.poll()
+            late -= len(disk.reap(0))
 
 
 def plain(fd: int, op: Op, each: Spans) -> None:
@@ -62,13 +70,14 @@ def copies(memory: memoryview, op: Op, each: Spans) -> None:
 
 
 def compare(ways: dict[str, Callable[[], None]], between: Callable[[], object]) -> dict[str, float]:
-    """Median time of each way (s); they take turns, so that all see the same machine."""
+    """Median time of each way (s); they take turns at going first, so that all see the same machine and caches."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
+    names = list(ways)
+    for turn in range(ROUNDS):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
             between()
             start = time.perf_counter()
-            way()
+            ways[name]()
             taken[name].append(time.perf_counter() - start)
     return {name: statistics.median(each) for name, each in taken.items()}
 
@@ -103,7 +112,7 @@ def main() -> int:
                     lambda: os.fdatasync(fd) if op is Op.WRITE else None,  # noqa: B023
                 )
                 print(
-                    f"{op.value:5} {length >> 10:4} KiB depth {depth:2}: file {cost['plain'] / cost['file']:.2f} x plain "
+                    f"{op.value:5} {length >> 10:4} KiB depth {depth:2}: file {cost['plain'] / cost['file']:.2f} x "
                     f"p{op.value}v, by threads alone {cost['plain'] / cost['threads']:.2f} x; "
                     f"mem {cost['copy'] / cost['mem']:.2f} x copying"
                 )

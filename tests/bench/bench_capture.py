@@ -17,7 +17,7 @@ from scapy.utils import RawPcapNgReader, RawPcapReader
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from big_capture import write_pcap, write_pcapng
 
-from vmxnet3.capture import CHUNK, CaptureReader
+from vmxnet3.captures.capture import CHUNK, CaptureReader
 
 ROUNDS = 5
 SMALL = 10 << 20  # bytes
@@ -26,7 +26,7 @@ MEMORY_MOST = 150  # MiB
 CHILD = """
 import re, sys
 from pathlib import Path
-from vmxnet3.capture import CaptureReader
+from vmxnet3.captures.capture import CaptureReader
 with open(sys.argv[1], "rb", buffering=0) as file:
     frames = sum(len(batch) for batch in CaptureReader(file).batches())
 print(frames, int(re.search("VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)

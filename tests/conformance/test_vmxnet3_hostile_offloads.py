@@ -17,7 +17,7 @@ from scapy.packet import Raw
 from tests.rig import MAC, NOWHERE, PEER, RawNic, frame
 from vmxnet3 import wire
 from vmxnet3.backend import Frame, Null, Queue
-from vmxnet3.offload import segments
+from vmxnet3.offloads.plain import segments
 from vmxnet3.shape import Lro, Shape, Shaped
 from vmxnet3.versions import CAPABILITIES
 from vmxnet3.wire import OM_CSUM, OM_ENCAP, OM_TSO, Feature, QueueError

@@ -9,7 +9,7 @@ from guest.cache import KitError
 from guest.dpdk import find_dpdk
 
 from tests.guest.served import Host
-from vmxnet3.tap import CLONE_DEVICE
+from vmxnet3.ports.tap import CLONE_DEVICE
 
 CLONE_NEWNET = 0x40000000
 

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vmxnet3.rss import toeplitz
+from vmxnet3.offloads.rss import toeplitz
 
 TCP, UDP = 6, 17
 ANY = 0xFFFFFFFF  # of a queue; 0 of a hash

@@ -12,8 +12,8 @@ from guest.vm import Vm, vfio_user
 from pvdev.transport.vfio_user import Server
 from vmxnet3.backend import Frame, NetBackend
 from vmxnet3.device import Vmxnet3
-from vmxnet3.host import open_port
 from vmxnet3.kind import SERVED_PACE
+from vmxnet3.ports.host import open_port
 from vmxnet3.profiles import PROFILES
 
 GUEST_MAC, HOST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:fe"

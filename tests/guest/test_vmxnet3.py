@@ -10,9 +10,9 @@ from guest.frames import DgramPeer, digest, mac, make_frames
 from guest.kit import Kit
 
 from tests.guest.served import GUEST_MAC, HOST_MAC, Host
-from vmxnet3.capture import CaptureReader
+from vmxnet3.captures.capture import CaptureReader
+from vmxnet3.captures.pcapng import PcapngWriter
 from vmxnet3.device import State
-from vmxnet3.pcapng import PcapngWriter
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 

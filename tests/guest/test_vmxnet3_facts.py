@@ -14,8 +14,8 @@ from guest.kit import Kit
 
 from tests.guest.flows import TCP, UDP, Flow, frame
 from tests.guest.served import GUEST_MAC, HOST_MAC, Host
-from vmxnet3.host import open_port
-from vmxnet3.pcapng import PcapngWriter
+from vmxnet3.captures.pcapng import PcapngWriter
+from vmxnet3.ports.host import open_port
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 

@@ -13,7 +13,7 @@ from pvdev.control import ControlSocket, ask
 from tests.guest.qmp import Monitor
 from tests.guest.served import GUEST_MAC, HOST_MAC, Host
 from vmxnet3.controls import controls
-from vmxnet3.port import Port
+from vmxnet3.ports.port import Port
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
@@ -80,22 +80,19 @@ def test_sleeping_guest_is_woken_by_its_frames(guest_kit: Kit, host: Host, tmp_p
 
 
 def test_link_changes_from_outside_while_traffic_runs(guest_kit: Kit, host: Host, tmp_path: Path) -> None:
-    """The cable out and in three times, and another speed, by way of the control socket."""
+    """The cable out and in three times, and another speed, by way of the control socket; the streams stay whole."""
     host.wire(9, 9)
-    socket = tmp_path / "control"
-    near = host.nics[0]
+    near, socket = host.nics[0], tmp_path / "control"
     assert isinstance(near.backend, Port)
-    owns = ExitStack()
 
     def change(event: str) -> None:
-        assert ask(str(socket), {"do": "link", "args": ["flap"], "options": {"times": 3, "interval": 0.3}})["up"]
-        assert ask(str(socket), {"do": "link", "args": ["up"], "options": {"speed": 25_000}})["mbps"] == 25_000
-        vm.send("changed")
+        words: dict[str, object] = (
+            {"args": ["up"], "options": {"speed": 25_000}} if event == "speed" else {"args": [event]}
+        )
+        assert ask(str(socket), {"do": "link", **words})["up"] == (event != "down")
 
-    with owns, ControlSocket(host.server, socket, {"near": controls(near, near.backend)}):
-        vm = host.vm(guest_kit, "nic_link", deadline_s=60.0, on_event=change)
-        with host.server.background():
-            report = vm.run().check()
+    with ControlSocket(host.server, socket, {"near": controls(near, near.backend)}):
+        report = host.boot(guest_kit, "nic_link", params={"speed": 25_000}, deadline_s=90.0, on_event=change).check()
 
-    assert report.facts["carrier_changes"] == "6"
+    assert int(report.facts["streams"]) > 0
     assert (report.dmesg, host.broken_rules()) == ([], [])

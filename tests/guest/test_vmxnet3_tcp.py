@@ -5,7 +5,7 @@ from guest.kit import Kit
 
 from tests.guest.served import Host, Tap
 from tests.guest.stack import Streams, add_address, wrong_checksums
-from vmxnet3.tap import TapPort
+from vmxnet3.ports.tap import TapPort
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 

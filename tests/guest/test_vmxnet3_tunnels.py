@@ -10,7 +10,7 @@ from scapy.layers.vxlan import VXLAN
 
 from tests.guest.served import Host, Tap
 from tests.guest.stack import Streams, add_address, add_vxlan, wrong_checksums
-from vmxnet3.tap import TapPort
+from vmxnet3.ports.tap import TapPort
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 

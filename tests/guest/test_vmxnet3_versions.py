@@ -79,6 +79,16 @@ def check_identity(shown: Shown, version: int) -> None:
     assert shown["version"] == str(version)
     said = dict(shown.pairs("i"))
     assert (said["driver"], said["supports-statistics"], said["supports-register-dump"]) == ("vmxnet3", "yes", "yes")
+    assert "software-receive" in shown["T"]
+    troubles = (
+        "pkts tx err",
+        "pkts tx discard",
+        "drv dropped tx total",
+        "pkts rx OOB",
+        "pkts rx err",
+        "tx timeout count",
+    )
+    assert {value for name, value in shown.pairs("S") if name in troubles} == {"0"}
 
 
 def check_features(shown: Shown, version: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 from pvdev.transport.vfio_user import Server
 from vmxnet3.conform.target import MAC
 from vmxnet3.device import Vmxnet3
-from vmxnet3.host import open_port
+from vmxnet3.ports.host import open_port
 
 RULES = ("VMX-V-005", "VMX-V-021", "VMX-V-041", "VMX-V-069")
 CHOICE = [word for rule in RULES for word in ("--rule", rule)]

@@ -15,9 +15,9 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
 from tests.netns import Namespace, lack, namespaces, raise_link, route, veth
-from vmxnet3.host import open_port
-from vmxnet3.port import Port
-from vmxnet3.tunnel import StreamPort
+from vmxnet3.ports.host import open_port
+from vmxnet3.ports.port import Port
+from vmxnet3.ports.tunnel import StreamPort
 
 MAC = "02:00:00:00:00:0a"
 UPLINK, GATEWAY = "198.51.100.1", "198.51.100.2"  # to its guest, passt itself is the gateway

@@ -11,11 +11,11 @@ import pytest
 from pvdev.errors import ConfigError
 from pvdev.transport.vfio_user import VfioUserPort
 from tests.bench.bench_replay import big_capture, replay
-from vmxnet3.capture import Captured, CaptureReader
+from vmxnet3.captures.capture import Captured, CaptureReader
+from vmxnet3.captures.marking import Frame, parse_rule
+from vmxnet3.captures.pace import Pace
+from vmxnet3.captures.player import Capture
 from vmxnet3.driver import Config, Driver, Received
-from vmxnet3.marking import Frame, parse_rule
-from vmxnet3.pace import Pace
-from vmxnet3.player import Capture
 from vmxnet3.replay import LiveOptions, LiveReplay, LiveReport, Options, Replay, Report
 from vmxnet3.wire import Feature, RxMode
 

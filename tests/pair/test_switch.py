@@ -14,7 +14,7 @@ from pvdev.transport.inproc import LocalPort
 from pvdev.transport.vfio_user import VfioUserPort
 from vmxnet3.device import Vmxnet3
 from vmxnet3.driver import Driver
-from vmxnet3.switch import SwitchPort
+from vmxnet3.ports.switch import SwitchPort
 
 MACS = [bytes((2, 0, 0, 0, 0, n)) for n in (1, 2, 3)]
 EVERYBODY = b"\xff" * 6

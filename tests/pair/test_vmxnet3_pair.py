@@ -12,7 +12,7 @@ from vmxnet3.conform.inside import served
 from vmxnet3.conform.rig import MAC, PEER, MakeRig, Rig, frame
 from vmxnet3.driver import Driver
 from vmxnet3.driver.common import Buffer
-from vmxnet3.port import LoopbackPort
+from vmxnet3.ports.port import LoopbackPort
 
 
 def crowd(count: int, longest: int, seed: int) -> list[bytes]:

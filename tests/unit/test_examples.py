@@ -14,7 +14,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
 from tests.netns import Namespace, lack, namespaces, raise_link, veth
-from vmxnet3.tap import TapPort
+from vmxnet3.ports.tap import TapPort
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MAC, GUEST, GATEWAY = "02:00:00:00:00:0a", "192.0.2.9", "192.0.2.1"

@@ -15,8 +15,8 @@ from pvdev.transport.vfio_user import VfioUserPort
 from vmxnet3 import wire
 from vmxnet3.backend import Queue
 from vmxnet3.conform.target import ARENA, MAC, Can, Reached, cannot, need_for
-from vmxnet3.host import open_port
-from vmxnet3.port import Port as NetworkPort
+from vmxnet3.ports.host import open_port
+from vmxnet3.ports.port import Port as NetworkPort
 
 QUIET_S = 0.002  # of nothing coming, several times over, is "the device has done all it can"
 QUIET_ROUNDS = 6
@@ -93,7 +93,7 @@ class ServerTarget(Reached):
 
 
 class ServerBench:
-    """The device a vfio-user server has at `path`, and the cable that `wire` names (`vmxnet3.host`), if any."""
+    """The device a vfio-user server has at `path`, and the cable that `wire` names (`vmxnet3.ports.host`), if any."""
 
     def __init__(self, path: str, cable: str | None) -> None:
         """Raises `ConfigError` when nobody listens there, or the device is no VMXNET3 with the suite's address."""

@@ -14,7 +14,7 @@ from pvdev.transport.qtest_port import RESERVED, QtestPort
 from vmxnet3.backend import Queue
 from vmxnet3.conform.outside import FULL_ROUNDS, Cable
 from vmxnet3.conform.target import ARENA, MAC, Can, Reached, cannot, need_for
-from vmxnet3.host import open_port
+from vmxnet3.ports.host import open_port
 
 SLOT = 0x10  # of bus 0
 PASSES = 4  # rounds of QEMU's loop after which what it read from its socket is through

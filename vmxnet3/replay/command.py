@@ -12,9 +12,9 @@ import click
 
 from pvdev import ui
 from pvdev.errors import ConfigError
-from vmxnet3.marking import Rule, parse_rule
-from vmxnet3.pace import Pace
-from vmxnet3.player import Capture, read_marks
+from vmxnet3.captures.marking import Rule, parse_rule
+from vmxnet3.captures.pace import Pace
+from vmxnet3.captures.player import Capture, read_marks
 from vmxnet3.replay.live import LiveOptions, LiveReplay
 from vmxnet3.replay.local import Options, Replay
 from vmxnet3.served import PARAMS

@@ -9,8 +9,8 @@ from typing import Any
 
 from pvdev.errors import ConfigError
 from vmxnet3.backend import Null
-from vmxnet3.capture import Captured
-from vmxnet3.player import Player
+from vmxnet3.captures.capture import Captured
+from vmxnet3.captures.player import Player
 from vmxnet3.shape import Shaped
 from vmxnet3.wire import ETH_HEADER, RCD_ERR
 

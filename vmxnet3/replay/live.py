@@ -12,11 +12,11 @@ from typing import Any
 
 from pvdev.qemu import device_arg, machine_args
 from vmxnet3.backend import Frame
+from vmxnet3.captures.pace import Pace
+from vmxnet3.captures.player import Capture
+from vmxnet3.captures.recorder import Recorder
 from vmxnet3.device import Vmxnet3
-from vmxnet3.pace import Pace
-from vmxnet3.pcap import PcapPort
-from vmxnet3.player import Capture
-from vmxnet3.recorder import Recorder
+from vmxnet3.ports.pcap import PcapPort
 from vmxnet3.replay.local import Progress, never
 from vmxnet3.replay.report import LiveReport
 from vmxnet3.served import defaults, make

@@ -13,12 +13,12 @@ from pvdev.device import Port
 from pvdev.errors import ConfigError
 from pvdev.transport.inproc import LocalPort
 from vmxnet3.backend import Frame, Null
+from vmxnet3.captures.pace import Pace
+from vmxnet3.captures.pcapng import PcapngWriter
+from vmxnet3.captures.player import Capture, Player
+from vmxnet3.captures.recorder import Recorder
 from vmxnet3.device import VERSIONS, Vmxnet3
 from vmxnet3.driver import Config, Driver
-from vmxnet3.pace import Pace
-from vmxnet3.pcapng import PcapngWriter
-from vmxnet3.player import Capture, Player
-from vmxnet3.recorder import Recorder
 from vmxnet3.replay.flows import Buffer, Flows, Source
 from vmxnet3.replay.report import Report
 from vmxnet3.replay.seen import Seen

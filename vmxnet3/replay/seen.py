@@ -2,8 +2,8 @@
 
 from collections import Counter
 
+from vmxnet3.captures.marks import RSS_NAMES
 from vmxnet3.driver.received import Received
-from vmxnet3.marks import RSS_NAMES
 
 _RSS = {int(kind): name for name, kind in RSS_NAMES.items()}
 

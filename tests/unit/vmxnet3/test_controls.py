@@ -8,7 +8,7 @@ from pvdev.errors import ConfigError
 from pvdev.kinds import load
 from vmxnet3.controls import controls
 from vmxnet3.device import Vmxnet3
-from vmxnet3.port import LoopbackPort
+from vmxnet3.ports.port import LoopbackPort
 
 
 class Nic:

@@ -13,7 +13,7 @@ from tests.rig import MAC, NOWHERE, RawNic, frame
 from vmxnet3 import wire
 from vmxnet3.backend import Queue
 from vmxnet3.device import State, Vmxnet3
-from vmxnet3.port import LoopbackPort
+from vmxnet3.ports.port import LoopbackPort
 from vmxnet3.wire import TX_QUEUE_DESC, Cmd, Event
 
 VD, PT = wire.BAR_VD, wire.BAR_PT

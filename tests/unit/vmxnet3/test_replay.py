@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pvdev import cli
-from vmxnet3.marking import parse_rule
-from vmxnet3.pace import Pace
-from vmxnet3.pcapng import PcapngWriter
-from vmxnet3.player import Capture, Player
+from vmxnet3.captures.marking import parse_rule
+from vmxnet3.captures.pace import Pace
+from vmxnet3.captures.pcapng import PcapngWriter
+from vmxnet3.captures.player import Capture, Player
 from vmxnet3.replay.command import Stop
 from vmxnet3.replay.flows import Flows, Source, Tally
 

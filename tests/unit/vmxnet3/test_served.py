@@ -1,7 +1,7 @@
 import pytest
 
 from pvdev.errors import ConfigError
-from vmxnet3.port import LoopbackPort
+from vmxnet3.ports.port import LoopbackPort
 from vmxnet3.served import defaults, make, parse_mac
 
 

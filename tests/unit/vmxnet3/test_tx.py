@@ -13,8 +13,8 @@ from scapy.packet import Raw
 
 from tests.rig import BROADCAST, CELL, MAC, NOWHERE, PEER, SLOT, RawNic, frame
 from vmxnet3.backend import Queue
-from vmxnet3.encap import parse
-from vmxnet3.offload import insert_tag, ones_sum, seed
+from vmxnet3.offloads.encap import parse
+from vmxnet3.offloads.plain import insert_tag, ones_sum, seed
 from vmxnet3.tx import Buffer, TxQueue
 from vmxnet3.wire import OM_CSUM, OM_ENCAP, OM_TSO, TX_COMP, TXD_GEN, Cap, QueueError
 

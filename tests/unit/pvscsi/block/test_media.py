@@ -171,6 +171,7 @@ TRANSFERS = st.tuples(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(TRANSFERS, max_size=6), max_size=8), seed=st.integers(0, 99))

@@ -60,6 +60,15 @@ def test_allocated_says_which_chunks_there_are() -> None:
     assert list(disk.allocated(0, 0)) == []
 
 
+def test_discard_takes_the_last_chunk_too() -> None:
+    disk = MemDisk("mem", 10 * CHUNK)
+    write(disk, 9 * CHUNK, noise(CHUNK, 4))
+
+    do(disk, Io(Op.DISCARD, 0, 10 * CHUNK))
+
+    assert list(disk.allocated(0, 10 * CHUNK)) == [(10 * CHUNK, False)]
+
+
 def test_a_disk_that_shrank_and_grew_again_has_zeros_there() -> None:
     disk = MemDisk("mem", 10_000)
     write(disk, 0, noise(10_000, 3))

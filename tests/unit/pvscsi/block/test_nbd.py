@@ -192,6 +192,17 @@ def test_cancel_does_not_wait_for_the_server(servers: Servers) -> None:
     assert not io.done
 
 
+def test_an_answer_to_what_was_cancelled_is_thrown_away(servers: Servers) -> None:
+    disk = servers.nbdkit("--filter=delay", "memory", str(SIZE), "rdelay=100ms")
+    io, memory = read_io(0, 512)
+    disk.submit([io])
+
+    disk.cancel([io])
+
+    assert read(disk, 0, 512) == bytes(512)  # asked later, answered later
+    assert (memory, io.done) == (b"\xee" * 512, False)
+
+
 def test_no_server_is_said_in_one_line(tmp_path: Path) -> None:
     need("qemu-nbd", "qemu-utils")
 

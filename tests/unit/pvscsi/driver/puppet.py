@@ -39,6 +39,7 @@ class Puppet:
         self._command, self._argument, self._status = 0, b"", 0
         self.state: memoryview | None = None
         self.signalled = 0
+        self.acts: list[Callable[[], None]] = []  # what the device does when it is waited for
         self.config = bytearray(4096)
         self.masks = {0x10: -0x8000} if not wide else {0x10: -8, 0x14: -0x8000, 0x18: 0xFFFF_FFFF}
         self.low = {} if not wide else {0x10: 1, 0x14: 4}
@@ -117,6 +118,9 @@ class Puppet:
         return fired
 
     def until(self, done: Callable[[], bool], timeout_s: float = 5.0) -> bool:
+        for act in self.acts:
+            act()
+        self.acts.clear()
         return done()
 
     def reset(self) -> None:

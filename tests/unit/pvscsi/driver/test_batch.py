@@ -37,7 +37,7 @@ def test_no_more_than_there_is_room_for(puppet: Puppet, driver: Driver) -> None:
 def test_anything_but_good_is_told(puppet: Puppet, driver: Driver, fields: dict[str, int]) -> None:
     batch = Batch(driver, 4)
     batch.submit([0])
-    puppet.complete(driver, **fields)
+    puppet.complete(driver, b"", b"", **fields)
 
     with pytest.raises(DeviceBroke, match="PVS-V-050"):
         batch.reap()

@@ -15,7 +15,7 @@ Lie = Callable[[Puppet, Driver], None]
 
 
 def completed(**fields: int) -> Lie:
-    return lambda puppet, driver: puppet.complete(driver, **fields)
+    return lambda puppet, driver: puppet.complete(driver, b"", b"", **fields)
 
 
 def twice(puppet: Puppet, driver: Driver) -> None:

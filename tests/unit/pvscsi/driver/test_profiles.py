@@ -32,7 +32,7 @@ def test_without_messages_and_calls(puppet: Puppet) -> None:
 
     driver = Driver(puppet).bring_up(profile="linux")
 
-    assert puppet.said()[2:] == "C(8,+0) R(STATUS) C(3,+132) C(10,+0) R(STATUS) W(INTR_MASK)=0x3".split()
+    assert puppet.said()[2:] == ["C(8,+0)", "R(STATUS)", "C(3,+132)", "C(10,+0)", "R(STATUS)", "W(INTR_MASK)=0x3"]
     assert (driver.has_messages, driver.calls) == (False, False)
 
 
@@ -135,7 +135,7 @@ def test_linux_sets_up_again_and_keeps_its_call_rule(puppet: Puppet) -> None:
 
     assert driver.reset_host() == [waiting]
     assert waiting.dropped
-    assert puppet.said() == "W(KICK_NON_RW)=0x0 C(1,+0) C(3,+132) C(8,+34) W(INTR_MASK)=0xf".split()
+    assert puppet.said() == ["W(KICK_NON_RW)=0x0", "C(1,+0)", "C(3,+132)", "C(8,+34)", "W(INTR_MASK)=0xf"]
     assert driver.calls
 
 

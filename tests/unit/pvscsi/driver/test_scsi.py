@@ -42,7 +42,7 @@ def test_unmap_list() -> None:
 
 
 def test_a_failed_command_says_how(puppet: Puppet, driver: Driver) -> None:
-    puppet.until = lambda done, timeout_s=5.0: (puppet.complete(driver, UNIT_ATTENTION), done())[1]  # type: ignore[method-assign, assignment]
+    puppet.acts.append(lambda: puppet.complete(driver, UNIT_ATTENTION))
 
     with pytest.raises(CommandFailed, match="SUCCESS 02 06/29/00"):
         Disk(driver).inquiry()
@@ -50,7 +50,7 @@ def test_a_failed_command_says_how(puppet: Puppet, driver: Driver) -> None:
 
 def test_capacity(puppet: Puppet, driver: Driver) -> None:
     data = (0xFFFF).to_bytes(8, "big") + (4096).to_bytes(4, "big") + bytes((0, 3, 0xC0, 0)) + bytes(16)
-    puppet.until = lambda done, timeout_s=5.0: (puppet.complete(driver, data=data), done())[1]  # type: ignore[method-assign, assignment]
+    puppet.acts.append(lambda: puppet.complete(driver, data=data))
     disk = Disk(driver)
 
     capacity = disk.read_capacity()

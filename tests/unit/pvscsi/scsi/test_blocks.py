@@ -4,11 +4,11 @@ from struct import pack
 
 import pytest
 
-from pvscsi.block.backend import Op
+from pvscsi.block.backend import Io, Op
 from pvscsi.scsi import sense as s
 from pvscsi.scsi.limits import CHUNK
 from pvscsi.scsi.task import Status
-from tests.unit.pvscsi.scsi.rig import BLOCK, BLOCKS, Bytes, ask, disk, pattern, read10, send, write10
+from tests.unit.pvscsi.scsi.rig import BLOCK, BLOCKS, Bytes, Sent, ask, disk, pattern, read10, send, write10
 
 
 def six(op: int, lba: int, count: int, flags: int = 0) -> bytes:
@@ -128,6 +128,18 @@ def test_PVS_V_128_flush_everything(cdb: str) -> None:
         backend.lose()
 
         assert ask(unit, read10(BLOCKS - 1, 1), BLOCK) == pattern(1, 1)
+
+
+def test_each_flag_is_where_it_belongs() -> None:
+    """FUA by the book, on a unit whose quick way is closed by an attention told just before."""
+    unit = disk()
+    for flags, fua in ((0x08, True), (0x10, False), (0x04, False)):
+        unit.attention.tell(0, s.MODE_CHANGED)
+        unit.settle()
+        unit.attention.take(0)
+        io = unit.execute(Sent(write10(0, 1, flags), bytes(BLOCK)))
+        assert isinstance(io, Io)
+        assert io.fua is fua
 
 
 @pytest.mark.parametrize(("lba", "count"), [(BLOCKS, 0), (BLOCKS, 1), (0, BLOCKS + 1), (BLOCKS - 1, 2)])

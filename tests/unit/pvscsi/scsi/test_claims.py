@@ -141,6 +141,10 @@ def test_writes_elsewhere_and_reads_do_not_wait(unit: Disk) -> None:
     assert send(unit, read10(0, 8), room=8 * BLOCK).code == Status.GOOD
 
 
+def test_neighbours_do_not_wait(unit: Disk) -> None:
+    assert [swap(unit, lba, ZERO, A).waits for lba in (4, 5, 3)] == [False] * 3
+
+
 def test_those_that_wait_go_in_the_order_they_came(unit: Disk) -> None:
     first = swap(unit, 0, ZERO, A)
     waiting = [Slow(unit, write10(0, 1), data) for data in (B, C)]

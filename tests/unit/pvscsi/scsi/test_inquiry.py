@@ -83,8 +83,8 @@ def test_serial_and_names_agree() -> None:
     assert names[16:] == b"VMware  Virtual disk    " + serial
 
 
-def test_extended_data_says_simple_tasks_and_a_volatile_cache() -> None:
-    assert ask(disk(), inquiry(page=0x86))[:8].hex() == "0086003c00010100"
+def test_extended_data_name_kinds_of_tasks_and_a_volatile_cache() -> None:
+    assert ask(disk(), inquiry(page=0x86))[:8].hex() == "0086003c00070100"
 
 
 def test_block_limits_are_those_that_are_held_to() -> None:

@@ -238,3 +238,28 @@ def test_a_cd_drive_says_whether_its_door_is_locked() -> None:
     send(unit, "1e 00 00 00 01 00")
     assert pages(ask(unit, sense6(0x2A)))[0x2A][6] == 0x2B
     assert pages(ask(unit, sense6(0x2A, control=2)))[0x2A][6] == 0x29
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [
+        (
+            "disk",
+            "010ac0000000000000000000 0812040000000000000000000000000000000000 0a0a02100000000000000000"
+            "1c0a08000000000000000000",
+        ),
+        (
+            "cd",
+            "010a00010000000000000000 0a0a02100000000000000000 0e0e040000000 04b0000000000000000"
+            "1c0a08000000000000000000 2a143b007000290015900000000215900000000000 00",
+        ),
+    ],
+    indirect=["unit"],
+)
+def test_pages_byte_by_byte(unit: LogicalUnit, expected: str) -> None:
+    assert ask(unit, sense6(0x3F, dbd=True))[4:].hex() == expected.replace(" ", "")
+
+
+@pytest.mark.parametrize(("flags", "pointer"), [(0x00, "cc0001"), (0x11, "c80001")])
+def test_it_points_at_pf_or_sp(flags: int, pointer: str) -> None:
+    assert send(disk(), *select6(bytes(4), flags)).sense[15:18].hex() == pointer

@@ -30,7 +30,7 @@ def out(unit: Disk, nexus: int, action: int, key: int = 0, new: int = 0, kind: i
 
 
 def reserve_in(unit: Disk, action: int, alloc: int = 4096) -> bytes:
-    return ask(unit, bytes((0x5E, action)) + bytes(5) + alloc.to_bytes(2, "big") + b"\0")
+    return ask(unit, bytes((0x5E, action)) + bytes(5) + alloc.to_bytes(2, "big") + b"\0", nexus=2)
 
 
 def keys(unit: Disk) -> tuple[int, list[int]]:
@@ -209,19 +209,9 @@ def test_PVS_V_138_resets_leave_it(unit: Disk) -> None:
     unit.reset()
     unit.reset(bus=True)
 
-    assert (keys_of(unit), holder_of(unit)) == ([10, 11], 1)
     soothe(unit, 2)
+    assert (keys(unit)[1], holder(unit)) == ([10, 11], (10, 1))
     assert send(unit, write10(0, 1), bytes(BLOCK), nexus=2).code == CONFLICT
-
-
-def keys_of(unit: Disk) -> list[int]:
-    soothe(unit)
-    return keys(unit)[1]
-
-
-def holder_of(unit: Disk) -> int | None:
-    found = holder(unit)
-    return found[1] if found else None
 
 
 def test_capabilities_and_full_status(unit: Disk) -> None:

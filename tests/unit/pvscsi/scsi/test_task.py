@@ -1,7 +1,11 @@
 import pytest
 
-from pvscsi.scsi.task import Task, cut
+from pvscsi.scsi.task import Status, Task, cut
 from tests.unit.pvscsi.scsi.rig import pieces_of
+
+
+def test_status_codes_are_those_of_sam() -> None:
+    assert [int(status) for status in Status] == [0x00, 0x02, 0x04, 0x08, 0x18, 0x28, 0x30, 0x40]
 
 
 @pytest.mark.parametrize("cuts", [(), (1,), (3, 3), (2, 5, 7)])

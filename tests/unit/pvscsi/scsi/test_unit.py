@@ -31,7 +31,7 @@ from tests.unit.pvscsi.scsi.rig import (
 REQUEST_SENSE = "03 00 0000 ff 00"
 INQUIRY = "12 00 00 00 ff 00"
 REPORT_LUNS = "a0 00 00 000000 00000100 00 00"
-CLEAR_WCE, SET_WCE = ("000000000812" + "00" * 18, "00000000081204" + "00" * 17)
+CLEAR_WCE = "000000000812" + "00" * 18
 
 
 # -- attention and sense -----------------------------------------------------------------------------------------------
@@ -206,6 +206,24 @@ def test_software_write_protection() -> None:
 def test_naca_is_not_offered() -> None:
     assert send(disk(), "00 00 00 00 00 04").code == s.INVALID_FIELD_IN_CDB
     assert send(disk(), read10(0, 1)[:9] + b"\x04", room=BLOCK).code == s.INVALID_FIELD_IN_CDB
+
+
+@pytest.mark.parametrize(
+    ("cdb", "pointer"),
+    [
+        ("00 00 00 00 00 04", "ca0005"),
+        ("28 20 00000000 00 0001 00", "cf0001"),
+        ("4d 01 00 00 00 0000 00ff 00", "c80001"),
+        ("16 10 00 00 00 00", "cc0001"),
+        ("25 00 00000001 0000 00 00", "c00002"),
+        ("1b 00 00 00 02 00", "c90004"),
+        ("a0 00 00 000000 0000000f 00 00", "c00006"),
+        ("5a 00 0a 05 000000 00ff 00", "c00003"),
+        ("93 10 0000000000000000 00000001 00 00", "cc0001"),
+    ],
+)
+def test_sense_points_at_the_field(cdb: str, pointer: str) -> None:
+    assert send(disk(), cdb, room=255).sense[15:18].hex() == pointer
 
 
 # -- the quick way -----------------------------------------------------------------------------------------------------
@@ -401,62 +419,6 @@ def test_a_lost_nexus_lets_go() -> None:
     assert send(unit, TUR, nexus=1).code == s.POWER_ON
     assert unit.eject()
     assert send(unit, TUR).code == s.NEXUS_LOSS
-
-
-def test_PVS_V_123_fua_is_durable_when_done() -> None:
-    """DPO and FUA are accepted as the mode header says; what was written with FUA survives a power cut."""
-    backend = Bytes()
-    unit = disk(backend)
-    assert ask(unit, "1a 00 3f 00 04 00")[2] & 0x10
-    codes = [
-        send(unit, write10(0, 1, 0x08), pattern(1, 1)).code,
-        send(unit, write10(1, 1, 0x18), pattern(2, 1)).code,
-        send(unit, write10(2, 1, 0x10), pattern(3, 1)).code,
-        send(unit, read10(0, 1, 0x10), room=BLOCK).code,
-    ]
-
-    backend.lose()
-
-    assert codes == [Status.GOOD] * 4
-    assert bytes(backend.data[: 3 * BLOCK]) == pattern(1, 1) + pattern(2, 1) + bytes(BLOCK)
-
-
-def test_a_read_with_fua_makes_durable_what_it_reads() -> None:
-    backend = Bytes()
-    unit = disk(backend)
-    send(unit, write10(0, 1), pattern(1, 1))
-
-    data = ask(unit, read10(0, 1, 0x08), BLOCK)
-    backend.lose()
-
-    assert data == bytes(backend.data[:BLOCK]) == pattern(1, 1)
-
-
-def test_without_a_write_cache_every_write_is_durable() -> None:
-    backend = Bytes()
-    unit = disk(backend, write_cache=False)
-    for i, cdb in enumerate((write10(0, 1), write16(1, 1), bytes.fromhex("0a 000002 01 00"), write_same16(3, 1))):
-        assert send(unit, cdb, pattern(i, 1)).code == Status.GOOD
-    send(unit, compare_and_write(4, 1), bytes(BLOCK) + pattern(4, 1))
-
-    backend.lose()
-
-    assert bytes(backend.data[: 5 * BLOCK]) == b"".join(pattern(i, 1) for i in range(5))
-
-
-def test_clearing_wce_makes_durable_what_was_cached() -> None:
-    backend = Bytes()
-    unit = disk(backend)
-    send(unit, write10(0, 1), pattern(1, 1))
-    send(unit, "15 10 0000 18 00", bytes.fromhex(CLEAR_WCE))
-    assert backend.safe[:BLOCK] == pattern(1, 1)
-
-    send(unit, write10(1, 1), pattern(2, 1))
-    send(unit, "15 10 0000 18 00", bytes.fromhex(SET_WCE))
-    send(unit, write10(2, 1), pattern(3, 1))
-    backend.lose()
-
-    assert bytes(backend.data[: 3 * BLOCK]) == pattern(1, 1) + pattern(2, 1) + bytes(BLOCK)
 
 
 def test_work_that_is_closed_lets_go() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from vmxnet3.backend import Queue
 from vmxnet3.conform.outside import Cable
-from vmxnet3.host import open_port
-from vmxnet3.port import NullPort, Port
+from vmxnet3.ports.host import open_port
+from vmxnet3.ports.port import NullPort, Port
 
 
 @pytest.fixture

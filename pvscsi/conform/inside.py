@@ -1,0 +1,254 @@
+"""Our own model as the target: called directly, or behind a vfio-user server in a thread."""
+
+import os
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from pvdev.device import Port
+from pvdev.transport.inproc import BUDGET, LocalPort
+from pvdev.transport.vfio_user import RUNG, Polling, Server, VfioUserPort
+from pvscsi.block.backend import Fault, Io
+from pvscsi.block.faulty import FaultyDisk, Plan
+from pvscsi.block.medium import Medium
+from pvscsi.block.mem import MemDisk
+from pvscsi.block.volatile import VolatileDisk
+from pvscsi.block.wrapper import Wrapper
+from pvscsi.conform.target import ARENA, DISK, Can, Drive, Drives
+from pvscsi.device import Pvscsi
+from pvscsi.scsi.cdrom import Cdrom
+from pvscsi.scsi.disk import Disk
+from pvscsi.scsi.identity import Identity
+from pvscsi.scsi.target import Target
+from pvscsi.scsi.unit import LogicalUnit
+
+PATIENCE_S = 5.0
+
+
+class HeldDisk(Wrapper):
+    """`inner`, but while `holding` it keeps every transfer; they go on in the order they came, one by one reaped."""
+
+    def __init__(self, inner: Medium) -> None:
+        super().__init__("held", inner)
+        self.holding = False
+        self._kept: deque[Io] = deque()
+
+    def submit(self, ios: Sequence[Io]) -> None:
+        if self.holding or self._kept:
+            self._kept.extend(ios)
+        else:
+            self.inner.submit(ios)
+
+    def reap(self, now_ns: int) -> Sequence[Io]:
+        if self.holding:
+            return ()
+        ios = list(self._kept)
+        self._kept.clear()
+        self.inner.submit(ios)
+        return ios
+
+    def cancel(self, ios: Sequence[Io]) -> None:
+        unwanted = set(ios)
+        self._kept = deque(io for io in self._kept if io not in unwanted)
+
+    def deadline(self) -> int | None:
+        return 0 if self._kept and not self.holding else None
+
+
+def make_medium(name: str, drive: Drive) -> Medium:
+    """What a drive's bytes are in."""
+    medium: Medium = MemDisk(name, drive.size, read_only=drive.read_only)
+    if drive.volatile:
+        medium = VolatileDisk(medium)
+    if drive.bad or drive.full:
+        whole = ((0, drive.size),)
+        plan = Plan(bad_write=whole, fault=Fault.FULL) if drive.full else Plan(bad_read=drive.bad, bad_write=drive.bad)
+        medium = FaultyDisk(medium, plan)
+    return HeldDisk(medium) if drive.held else medium
+
+
+def make_unit(name: str, drive: Drive) -> LogicalUnit:
+    identity = Identity.of(name)
+    if drive.kind == "cdrom":
+        return Cdrom(make_medium(name, drive) if drive.size else None, identity)
+    medium = make_medium(name, drive) if drive.size else None
+    return Disk(medium, identity, block=drive.block, removable=drive.removable, thin=drive.thin)
+
+
+def make_target(number: int, drive: Drive) -> Target:
+    return Target({lun: make_unit(f"{number}.{lun}", drive) for lun in range(drive.luns)})
+
+
+class Served(Pvscsi):
+    """A device in a server's thread that can be asked to finish what there is to do, or to do something there."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._round_lock = threading.Condition()
+        self._rounds_begun = self._round_idle = 0  # rounds of service, and the last one that found nothing to do
+        self._asked: deque[Callable[[], None]] = deque()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        super().__init__(*arguments, **options)
+
+    def fileno(self) -> int:
+        """Turns readable when somebody wants a round."""
+        return self._wake_fd
+
+    def service(self, budget: int, now_ns: int) -> bool:
+        with self._round_lock:
+            self._rounds_begun += 1
+        while self._asked:
+            self._asked.popleft()()
+        worked = super().service(budget, now_ns)
+        with self._round_lock:
+            if not worked:
+                self._round_idle = self._rounds_begun
+                self._round_lock.notify_all()
+        return worked
+
+    def finish(self) -> None:
+        """Wait until a round of service that began after this call had nothing to do."""
+        with self._round_lock:
+            mark = self._rounds_begun
+            os.eventfd_write(self._wake_fd, 1)
+            assert self._round_lock.wait_for(lambda: self._round_idle > mark, PATIENCE_S), "the server does not serve"
+
+    def close(self) -> None:
+        os.close(self._wake_fd)
+
+    def ask(self, what: Callable[[], None]) -> None:
+        """Have it done in the server's thread."""
+        self._asked.append(what)
+        self.finish()
+
+
+@dataclass
+class ModelTarget:
+    """The model in this process, and a port to it."""
+
+    device: Pvscsi
+    port: Port
+    can: frozenset[Can] = frozenset(Can)
+
+    def settle(self) -> None:
+        if isinstance(self.device, Served):
+            self.device.finish()
+            self.port.read(7, 0)  # the answer comes behind the interrupts of that round
+        else:
+            self.port.until(lambda: True)
+
+    def memory(self) -> bytes:
+        return b"".join(bytes(region.view) for region in self.device.mem.regions() if region.view is not None)
+
+    def broken(self) -> set[str]:
+        return self.device.rules.numbers()
+
+    def _do(self, what: Callable[[], Any]) -> None:
+        if isinstance(self.device, Served):
+            self.device.ask(what)
+        else:
+            what()
+        self.settle()
+
+    def unit(self, number: int, lun: int = 0) -> LogicalUnit:
+        return self.device.targets[number].units[lun]
+
+    def medium(self, number: int) -> Medium:
+        medium = self.unit(number).medium
+        assert isinstance(medium, Medium)
+        return medium
+
+    def plug(self, number: int, drive: Drive) -> None:
+        target = make_target(number, drive)
+        self._do(lambda: self.device.add(number, target))
+
+    def unplug(self, number: int) -> None:
+        self._do(lambda: self.device.remove(number))
+
+    def hold(self, number: int, on: bool) -> None:
+        disk = self.medium(number)
+        assert isinstance(disk, HeldDisk)
+
+        def turn() -> None:
+            disk.holding = on
+
+        self._do(turn)
+
+    def resize(self, number: int, size: int) -> None:
+        disk = self.medium(number)
+        assert isinstance(disk, MemDisk)
+
+        def grow() -> None:
+            disk.resize(size)
+            self.unit(number).grown()
+
+        self._do(grow)
+
+    def load(self, number: int, drive: Drive | None) -> None:
+        unit = self.unit(number)
+        medium = None if drive is None else make_medium("disc", drive)
+        self._do(lambda: unit.load(medium))
+
+    def power_cut(self, number: int) -> None:
+        disk = self.medium(number)
+        assert isinstance(disk, VolatileDisk)
+        self._do(lambda: disk.cut(Random(number)))
+
+
+@dataclass(frozen=True)
+class ModelBench:
+    """Models called directly, working off `budget` units in a round; `options` are those of every device made."""
+
+    name: str = "local"
+    budget: int = BUDGET
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def connect(self, drives: Drives | None, **options: Any) -> Iterator[ModelTarget]:
+        device = Pvscsi(_targets(drives), **{**self.options, **options})
+        port = LocalPort(device, memory=ARENA, budget=self.budget)
+        yield ModelTarget(device, port)
+        port.close()
+
+
+@dataclass(frozen=True)
+class ServedBench:
+    """Models behind a vfio-user server each."""
+
+    name: str = "vfio-user"
+
+    @contextmanager
+    def connect(self, drives: Drives | None, **options: Any) -> Iterator[ModelTarget]:
+        with served(drives, polling=RUNG, **options) as (device, port):
+            yield ModelTarget(device, port)
+
+
+@contextmanager
+def served(
+    drives: Drives | None, *, polling: Polling, share: bool = True, **options: Any
+) -> Iterator[tuple[Served, VfioUserPort]]:
+    """A device behind a vfio-user server in a thread, and a client's port to it."""
+    device = Served(_targets(drives), **options)
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(polling=polling)
+        path = Path(folder) / "hba"
+        server.add(device, path, watch=[device])
+        with server.background():
+            port = VfioUserPort(path, memory=ARENA, share=share)
+            try:
+                yield device, port
+            finally:
+                port.close()
+    device.close()
+
+
+def _targets(drives: Drives | None) -> dict[int, Target]:
+    return {number: make_target(number, drive) for number, drive in ({0: DISK} if drives is None else drives).items()}
+
+
+OURS = (ModelBench(), ModelBench("local-budget-1", budget=1), ServedBench())

@@ -1,0 +1,217 @@
+"""PVSCSI device rules 090 to 096: interrupts, and calls left out below the threshold."""
+
+from random import Random
+
+import pytest
+
+from pvdev.transport.vfio_user import Polling
+from pvscsi.conform.inside import served
+from pvscsi.conform.rig import Rig
+from pvscsi.driver import Batch, Disk, Driver, cdb
+from pvscsi.driver.pci import line_up, mask_vector, pending
+from pvscsi.driver.rings import REQ_CONS, THRESHOLD, Rings
+from pvscsi.wire import Intr
+
+RACE = 20_000  # requests of the race test: a few seconds of Python; hardware would do a million
+
+
+def rings_of(driver: Driver) -> Rings:
+    assert driver.rings is not None
+    return driver.rings
+
+
+def one(rig: Rig, disk: Disk) -> None:
+    """A request comes and is done; nobody looks at it."""
+    disk.submit(cdb.read(0, 1), read=512)
+    rig.settle()
+
+
+@pytest.mark.parametrize("mask", [0, 4, 15])
+@pytest.mark.parametrize("intr", ["intx", "msi", "msix"])
+def test_PVS_V_090_status_whatever_the_mask(rig: Rig, mask: int, intr: str) -> None:
+    disk = rig.disk(intr=intr)
+    disk.driver.set_mask(mask)
+    disk.driver.acknowledge()
+
+    one(rig, disk)
+
+    assert disk.driver.pending() == Intr.CMPL_0
+
+
+@pytest.mark.parametrize("intr", ["msi", "msix"])
+def test_PVS_V_091_a_message_for_every_batch(rig: Rig, intr: str) -> None:
+    disk = rig.disk(intr=intr)
+    rig.port.interrupts()
+    found = []
+
+    for n in range(20):  # CMPL_0 is never acknowledged
+        if n % 2:
+            disk.driver.reap()
+        one(rig, disk)
+        found.append(rig.port.interrupts())
+
+    assert found == [1] * 20
+    assert disk.driver.pending() & Intr.CMPL_0
+
+
+@pytest.mark.parametrize("profile", ["linux", "freebsd", "netbsd", "openbsd", "illumos"])
+@pytest.mark.parametrize("intr", ["intx", "msi", "msix"])
+def test_PVS_V_091_drivers_that_only_look_when_told(rig: Rig, profile: str, intr: str) -> None:
+    disk = rig.disk(profile=profile, intr=intr)
+    random = Random(91)
+
+    for _ in range(100):
+        for n in range(random.randrange(1, 6)):
+            disk.submit(cdb.read(n, 1), read=512)
+        disk.driver.wait()
+
+    assert disk.read(0, 1) == bytes(512)
+
+
+@pytest.mark.parametrize("intr", ["intx", "msi", "msix"])
+def test_PVS_V_092_unmasking_what_is_pending(rig: Rig, intr: str) -> None:
+    disk = rig.disk(intr=intr)
+    disk.driver.acknowledge()
+    disk.driver.set_mask(0)
+    rig.port.interrupts()
+
+    one(rig, disk)
+    masked = rig.port.interrupts()
+    disk.driver.set_mask(1)
+
+    assert masked == 0
+    assert rig.fired() == 1
+
+
+def test_PVS_V_092_a_masked_vector_keeps_its_message(rig: Rig) -> None:
+    disk = rig.disk(intr="msix")
+    facts = disk.driver.facts()
+    rig.port.interrupts()
+    mask_vector(rig.port, facts, 0, True)
+
+    one(rig, disk)
+    masked, kept = rig.port.interrupts(), pending(rig.port, facts)
+    mask_vector(rig.port, facts, 0, False)
+
+    assert (masked, kept) == (0, 1)
+    assert rig.fired() == 1
+    assert pending(rig.port, facts) == 0
+
+
+def test_PVS_V_093_acknowledge_and_the_line(rig: Rig) -> None:
+    disk = rig.disk(intr="intx")
+    disk.driver.acknowledge()
+    rig.port.interrupts()
+    levels, edges = [], []
+
+    for _ in range(5):
+        one(rig, disk)
+        levels.append(line_up(rig.port))
+        edges.append(rig.port.interrupts())
+        disk.driver.acknowledge()
+        rig.settle()
+        levels.append(line_up(rig.port))
+        edges.append(rig.port.interrupts())
+
+    assert levels == [True, False] * 5
+    assert edges == [1, 0] * 5
+
+
+@pytest.mark.parametrize("intr", ["intx", "msi", "msix"])
+def test_PVS_V_094_masked_is_silent(rig: Rig, intr: str) -> None:
+    disk = rig.disk(intr=intr)
+    disk.driver.set_mask(0)
+    disk.driver.acknowledge()
+    rig.port.interrupts()
+
+    for _ in range(10):
+        one(rig, disk)
+
+    assert rig.fired() == 0
+    assert disk.driver.pending() == Intr.CMPL_0
+    assert not line_up(rig.port)
+
+
+@pytest.mark.parametrize("profile", ["ovmf", "seabios"])
+def test_PVS_V_094_firmware_that_polls(rig: Rig, profile: str) -> None:
+    driver = rig.driver(profile=profile)
+    disk = Disk(driver)
+    disk.run(cdb.TEST_UNIT_READY)
+
+    for n in range(100):
+        disk.write(n, bytes([n]) * 512, size=10)
+    found = [disk.read(n, 1, size=10) for n in range(100)]
+
+    assert found == [bytes([n]) * 512 for n in range(100)]
+    assert rig.fired() == 0
+
+
+def race(driver: Driver, count: int) -> int:
+    """Publish `count` reads in random batches, kicking only as the threshold asks; how many kicks there were."""
+    batch, random = Batch(driver, 64, blocks=1), Random(95)
+    rings, kicks, sent, done = rings_of(driver), 0, 0, 0
+    kick = driver.kick_io
+
+    def counted(value: int = 0) -> None:
+        nonlocal kicks
+        kicks += 1
+        kick(value)
+
+    driver.kick_io = counted  # type: ignore[method-assign]
+    while done < count:
+        sent += batch.submit(range(min(random.choice((1, 1, 2, 30)), count - sent)))
+        if random.random() < 0.2 or batch.out >= 32:
+            assert driver.port.until(lambda: rings.done > 0), f"{batch.out} requests are stuck after {done}"
+        done += len(batch.reap())
+    return kicks
+
+
+def test_PVS_V_095_no_request_is_lost(rig: Rig) -> None:
+    disk = rig.disk(profile="linux")
+    assert disk.driver.calls
+
+    race(disk.driver, RACE // 4)
+
+    assert rings_of(disk.driver).waiting == 0
+
+
+@pytest.mark.slow
+def test_PVS_V_095_no_request_is_lost_while_the_device_polls() -> None:
+    with served(None, polling=Polling()) as (_, port):
+        driver = Driver(port).bring_up(profile="linux")
+        Disk(driver).settle()
+
+        kicks = race(driver, RACE)
+
+        assert kicks < RACE // 10  # the threshold saves most of them
+        driver.close()
+
+
+def test_PVS_V_096_idle_means_call_me(rig: Rig) -> None:
+    disk = rig.disk(profile="linux")
+    state = rings_of(disk.driver).state
+
+    for _ in range(10):
+        one(rig, disk)
+        assert rig.port.until(lambda: state[THRESHOLD] <= 1)
+        disk.driver.wait()
+
+
+@pytest.mark.slow
+def test_PVS_V_096_idle_after_polling() -> None:
+    with served(None, polling=Polling()) as (_, port):
+        driver = Driver(port).bring_up(profile="linux")
+        disk = Disk(driver)
+        disk.settle()
+        state = rings_of(driver).state
+        seen = 0
+
+        for n in range(20):
+            for _ in range(50):
+                disk.read(n, 1)
+                seen = max(seen, state[THRESHOLD])
+            assert port.until(lambda: state[THRESHOLD] <= 1)
+            assert state[REQ_CONS] == rings_of(driver).req_prod
+
+        assert seen > 1
+        driver.close()
