@@ -22,7 +22,7 @@ check: $(VENV)/dev  ## format, lint, strict types, import rules, rule page, unit
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/rules_page.py --check
-	$(BIN)/pytest -q tests/unit tests/conformance vmxnet3/conform
+	$(BIN)/pytest -q tests/unit tests/conformance
 
 bench: $(VENV)/dev  ## the benchmarks, as ratios
 	$(BIN)/python -m tests.bench

@@ -120,6 +120,7 @@ class Engine:
             step.owner, request.ios, request.pending = request, (step,), 1
             backend = lane.unit.backend
             assert backend is not None
+            request.backend = backend
             self._batch.setdefault(backend, []).append(step)
         else:
             request.work = step
@@ -181,7 +182,7 @@ class Engine:
                 continue
             for io in ios:
                 io.owner = request
-            request.pending = len(ios)
+            request.pending, request.backend = len(ios), backend
             backend.submit(ios)
             late = sum(not io.done for io in ios)
             request.pending = late
@@ -237,7 +238,7 @@ class Engine:
         """End a request now, wherever it is: no memory of its driver is touched afterwards."""
         lane = self._lanes[request.target, request.lun]
         request.stale = True
-        backend = lane.unit.backend
+        backend = request.backend
         if request.pending and backend is not None:
             ios = [io for io in request.ios if not io.done]
             backend.cancel(ios)
@@ -248,6 +249,8 @@ class Engine:
                 self._busy.pop(backend, None)
         if request.work is not None:
             request.work.close()
+        elif request.pending and request.ios:
+            lane.unit.drop(request, request.ios[0])
         lane.waiting = deque(entry for entry in lane.waiting if entry[0] is not request)
         lane.parked = deque(other for other in lane.parked if other is not request)
         request.host, request.moved, request.bounce, request.status = host, 0, None, Status.GOOD

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pvdev.errors import PvdevError
 from pvdev.mem import DmaFault, GuestMemory
-from pvscsi.block.backend import Io
+from pvscsi.block.backend import Backend, Io
 from pvscsi.scsi.task import Task, Work
 from pvscsi.wire import PAGE, REQUEST, SG_CHAIN, SG_ELEMENT, SG_ELEMENTS_MAX, SG_SEGMENTS_MAX, Flag, HostStatus
 
@@ -41,6 +41,7 @@ class Request(Task):
     """
 
     __slots__ = (
+        "backend",
         "bounce",
         "context",
         "cut",
@@ -67,6 +68,7 @@ class Request(Task):
         self.bounce: bytearray | None = None
         self.work: Work | None = None
         self.ios: Sequence[Io] = ()
+        self.backend: Backend | None = None  # what works on them; the unit may have another medium by now
         self.pending = 0
         self.cut = self.stale = False
 

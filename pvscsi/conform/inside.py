@@ -148,7 +148,8 @@ class ModelTarget:
     def broken(self) -> set[str]:
         return self.device.rules.numbers()
 
-    def _do(self, what: Callable[[], Any]) -> None:
+    def do(self, what: Callable[[], Any]) -> None:
+        """Where the device is worked on: nothing else happens to it meanwhile."""
         if isinstance(self.device, Served):
             self.device.ask(what)
         else:
@@ -165,10 +166,10 @@ class ModelTarget:
 
     def plug(self, number: int, drive: Drive) -> None:
         target = make_target(number, drive)
-        self._do(lambda: self.device.add(number, target))
+        self.do(lambda: self.device.add(number, target))
 
     def unplug(self, number: int) -> None:
-        self._do(lambda: self.device.remove(number))
+        self.do(lambda: self.device.remove(number))
 
     def hold(self, number: int, on: bool) -> None:
         disk = self.medium(number)
@@ -177,7 +178,7 @@ class ModelTarget:
         def turn() -> None:
             disk.holding = on
 
-        self._do(turn)
+        self.do(turn)
 
     def resize(self, number: int, size: int) -> None:
         disk = self.medium(number)
@@ -187,17 +188,17 @@ class ModelTarget:
             disk.resize(size)
             self.unit(number).grown()
 
-        self._do(grow)
+        self.do(grow)
 
     def load(self, number: int, drive: Drive | None) -> None:
         unit = self.unit(number)
         medium = None if drive is None else make_medium("disc", drive)
-        self._do(lambda: unit.load(medium))
+        self.do(lambda: unit.load(medium))
 
     def power_cut(self, number: int) -> None:
         disk = self.medium(number)
         assert isinstance(disk, VolatileDisk)
-        self._do(lambda: disk.cut(Random(number)))
+        self.do(lambda: disk.cut(Random(number)))
 
 
 @dataclass(frozen=True)

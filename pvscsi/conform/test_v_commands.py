@@ -29,7 +29,7 @@ def setup_arguments(driver: Driver, **changed: int | list[int]) -> bytes:
         "reqRingPPNs": [requests] * 32,
         "cmpRingPPNs": [completions] * 32,
     }
-    return wire.SETUP_RINGS.encode(**{**values, **changed})  # type: ignore[arg-type]
+    return wire.SETUP_RINGS.encode(**{**values, **changed})
 
 
 # -- the protocol ------------------------------------------------------------------------------------------------------

@@ -118,15 +118,14 @@ def test_PVS_V_098_under_load(make_rig: MakeRig) -> None:
         driver.wait(*sent)
         assert sent[-1].host == HostStatus.SELTIMEO
         assert all(request.good for request in sent[10:20])
+        assert driver.messages() == [Message(True, 1, 0), Message(False, 1, 0)]
 
-    told = driver.messages()
-    assert told == [Message(True, 1, 0), Message(False, 1, 0)] * 30
     assert driver.outstanding == 0
 
 
 def test_PVS_V_099_a_full_message_ring(rig: Rig) -> None:
     rig.need(Can.PLUG)
-    driver, rings = rig.driver(msg_pages=1), None
+    driver = rig.driver(msg_pages=1)
     rings = rings_of(driver)
     assert rings.messages is not None
 
@@ -155,16 +154,10 @@ def test_PVS_V_099_what_nobody_reads_does_not_pile_up(rig: Rig) -> None:
         rig.target.plug(1, DISK)
         rig.target.unplug(1)
     rig.target.plug(1, DISK)
-    found: list[Message] = []
+    rings, found = rings_of(driver), driver.messages()
+    while rig.port.until(lambda: rings.state[MSG_PROD] != rings.msg_cons, 0.2):
+        found += driver.messages()
 
-    def look() -> bool:
-        found.extend(driver.messages())
-        rig.settle()
-        return bool(found) and not rings_of(driver).state[MSG_PROD] - rings_of(driver).msg_cons
-
-    assert rig.port.until(look)
-    rig.settle()
-    found += driver.messages()
     assert len(found) <= 36
     assert found[-1] == Message(True, 1, 0)
 

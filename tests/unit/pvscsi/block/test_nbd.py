@@ -200,7 +200,7 @@ def test_an_answer_to_what_was_cancelled_is_thrown_away(servers: Servers) -> Non
     disk.cancel([io])
 
     assert read(disk, 0, 512) == bytes(512)  # asked later, answered later
-    assert (memory, io.done) == (b"\xee" * 512, False)
+    assert (bytes(memory), io.done) == (b"\xee" * 512, False)
 
 
 def test_no_server_is_said_in_one_line(tmp_path: Path) -> None:
