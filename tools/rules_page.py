@@ -25,7 +25,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "RULES.md"
 TESTS = (ROOT / "tests", *sorted(ROOT.glob("*/conform")))  # ours, and the suites that are installed with the devices
 
-DUTIES = {"VMX-V": "VMXNET3: duties of the device"}  # number families without a table: the tests say what they are
+DUTIES = {  # number families without a table: the tests say what they are
+    "VMX-V": "VMXNET3: duties of the device",
+    "PVS-V": "PVSCSI: duties of the device",
+}
 
 INTRODUCTION = """\
 # Rules
@@ -163,8 +166,9 @@ def page(sections: Iterable[Section], found: Found, duties: Iterable[str] = DUTI
     lines = [INTRODUCTION]
     for section in sections:
         lines += [f"## {section.title}", "", section.text, "", *_rule_table(section, found), ""]
-    named = sorted(number for number in found.tests if family_of(number) in set(duties))
-    for family, numbers in groupby(named, family_of):
+    order = list(duties)
+    named = [number for number in sorted(found.tests) if family_of(number) in order]
+    for family, numbers in groupby(sorted(named, key=lambda number: order.index(family_of(number))), family_of):
         lines += [
             f"## {DUTIES.get(family, family)}",
             "",
