@@ -4,10 +4,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from guest.cache import KitError
+from guest.cache import KitError, Say
 from guest.initramfs import ROOTFS
 from guest.kit import find_kit
 from guest.ktap import GuestFailed
+from guest.storage import find_storage
 from guest.vm import Vm, default_accel
 
 OWN_NIC = "vmxnet3,netdev=own{0},mac=52:54:00:12:34:{0:02x}"  # QEMU's own device, all of them on one hub
@@ -50,7 +51,9 @@ def _tests() -> list[str]:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    print(*find_kit(fetch=True, say=lambda line: print(line, flush=True)).describe(), sep="\n")
+    say: Say = lambda line: print(line, flush=True)  # noqa: E731
+    kit, storage = find_kit(fetch=True, say=say), find_storage(fetch=True, say=say)
+    print(*kit.describe(), f"programs for disks: {storage}", sep="\n")
     return 0
 
 

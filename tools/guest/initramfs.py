@@ -19,6 +19,10 @@ from pvdev.qemu import cache_dir
 ROOTFS = Path(__file__).parent / "rootfs"
 MODULES = ("vmxnet3", "8021q", "geneve", "vxlan", "pktgen")
 FOLDERS = ("dev", "proc", "sys", "tmp", "run", "run/netns", "bin", "lib", "lib64", "tests", "etc")
+LIBRARIES = (
+    *("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib64", "lib64"),
+    "usr/lib/x86_64-linux-gnu/ceph",  # where fio's come from, which name no folder of their own to the loader
+)
 LOADERS = ("lib64/ld-linux-x86-64.so.2", "usr/lib64/ld-linux-x86-64.so.2")
 
 
@@ -85,22 +89,26 @@ def build(kit: Kit, modules: Sequence[str] = MODULES, files: Mapping[str, bytes]
     if target.exists():
         return target
     entries = [*(folder(name) for name in FOLDERS), device("dev/console", 5, 1), link("var/run", "../run")]
+    entries += _applets(kit.userland)
     entries += [file(name, data, 0o755) for name, data in own.items()]
     entries += [file(f"bin/{name}", path.read_bytes(), 0o755) for name, path in programs.items()]
-    entries += _userland(kit.userland)
+    entries += _tools(kit.userland)  # last: its C library is the one that fits its loader
     entries += _modules(kit, modules)
     return new_file(target, cpio(_with_folders(entries)))
 
 
-def _userland(root: Path) -> list[Entry]:
-    """busybox under all its names, and the real tools with their libraries in /lib (init sets LD_LIBRARY_PATH)."""
-    entries: dict[str, Entry] = {}
+def _applets(root: Path) -> list[Entry]:
+    """busybox's names, all of them links."""
     busybox = find_program(root, "busybox")
     if busybox is None:
         raise KitError(f"no busybox below {root}: run `python -m guest fetch` in tools/")
     applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True, timeout=30).stdout.split()
-    for name in applets:
-        entries[f"bin/{name}"] = link(f"bin/{name}", "busybox")
+    return [link(f"bin/{name}", "busybox") for name in applets]
+
+
+def _tools(root: Path) -> list[Entry]:
+    """busybox and the real tools with their libraries in /lib (init sets LD_LIBRARY_PATH)."""
+    entries: dict[str, Entry] = {}
     for name in PROGRAMS:
         path = find_program(root, name)
         if path is None:
@@ -122,16 +130,14 @@ def libraries(root: Path, program: Path) -> list[Path]:
     loader = _loader(root)
     if loader is None:
         return []
-    paths = ":".join(
-        str(root / name) for name in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib64", "lib64")
-    )
+    paths = ":".join(str(root / name) for name in LIBRARIES)
     if subprocess.run([loader, "--verify", program], capture_output=True, timeout=30).returncode == 1:
         return []
     listed = subprocess.run(
-        [loader, "--library-path", paths, "--list", program], capture_output=True, text=True, timeout=30, check=True
-    ).stdout
-    found = [line.split(" => ")[1].split(" (")[0] for line in listed.splitlines() if " => " in line]
-    if "not found" in listed:
+        [loader, "--library-path", paths, "--list", program], capture_output=True, text=True, timeout=30
+    )
+    found = [line.split(" => ")[1].split(" (")[0] for line in listed.stdout.splitlines() if " => " in line]
+    if listed.returncode:
         raise KitError(f"{program} misses a shared library: remove {root} and run `python -m guest fetch` in tools/")
     return [Path(path) for path in found if path.startswith("/")]
 

@@ -15,9 +15,10 @@ from typing import IO
 
 from guest.bootimage import boot_image
 from guest.cache import KitError
-from guest.initramfs import MODULES, build
+from guest.initramfs import MODULES
 from guest.kit import Kit
 from guest.ktap import ConsoleParser, GuestFailed, GuestReport
+from guest.scripts import build_for
 
 Device = str | Mapping[str, object]
 """The value of one -device: QEMU's short form, or properties with at least `driver`."""
@@ -114,7 +115,7 @@ class Vm:
 
     def run(self) -> GuestReport:
         """Boot, and wait for the end. Raises GuestTimeout; QEMU is gone when this returns or raises."""
-        words = self.argv(self.kernel(), build(self.kit, self.modules, self.files))
+        words = self.argv(self.kernel(), build_for(self.kit, self.tests, self.modules, self.files))
         started = time.monotonic()
         with tempfile.TemporaryFile() as log:
             self._process = subprocess.Popen(
