@@ -46,18 +46,31 @@ class Suite:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """What drives a recording through a kind's device. `recordings`: what it plays, in the plural, as the help names
+    it.
+
+    `recognises`: whether a file that begins with these bytes (4096 at most) is one. `command`: all of `pvdev replay`
+    for them; its argument is the files, one or several, each perhaps with options behind a comma.
+    """
+
+    recordings: str
+    recognises: Callable[[bytes], bool]
+    command: "click.Command"
+
+
+@dataclass(frozen=True)
 class Kind:
     """One kind of device: its name on the command line, its options, and how it is built from their values.
 
-    `replay` is the command that drives a recording through it in process, where there is one; `suite` loads its
-    conformance suite.
+    `replay` loads what plays recordings through it, where there is something; `suite` its conformance suite.
     """
 
     name: str
     summary: str
     params: "Sequence[click.Parameter]"
     build: Callable[[Mapping[str, Any]], Built]
-    replay: "click.Command | None" = None
+    replay: Callable[[], Replay] | None = None
     suite: Callable[[], Suite] | None = None
 
 

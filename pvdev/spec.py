@@ -75,7 +75,7 @@ def parse(text: str, grammar: Mapping[str, Iterable[str]], what: str = "backend"
     kind = head.group() if head else ""
     if not _KIND.fullmatch(kind) or kind not in grammar:
         raise ConfigError(f"{what} {text!r}: no kind {kind!r}; known: {known}")
-    argument, *pairs = _split(text[len(kind) + 1 :] if text[len(kind) : len(kind) + 1] == ":" else text[len(kind) :])
+    argument, *pairs = split(text[len(kind) + 1 :] if text[len(kind) : len(kind) + 1] == ":" else text[len(kind) :])
     allowed = sorted(grammar[kind])
     takes = f"allowed: {', '.join(allowed)}" if allowed else "it takes none"
     options: dict[str, str] = {}
@@ -99,8 +99,8 @@ def parse_size(text: str, what: str = "size") -> int:
     return int(match[1]) << _UNITS[match[2].upper()]
 
 
-def _split(text: str) -> list[str]:
-    """Parts between single commas, with doubled commas made single."""
+def split(text: str) -> list[str]:
+    """Parts between single commas, with doubled commas made single: of `FILE,key=value` the file comes first."""
     parts, at = [], 0
     while True:
         match = _PARTS.match(text, at)

@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from pvdev.kinds import Built, Kind, Suite
-from vmxnet3.replay import replay
+from pvdev.kinds import Built, Kind, Replay, Suite
 from vmxnet3.served import PARAMS, SERVED_PACE, make
 
 __all__ = ["KIND", "SERVED_PACE"]
@@ -28,6 +27,14 @@ def build(values: Mapping[str, Any]) -> Built:
     device.tap, port_faults = recorder, built.faults
     built.faults = lambda: port_faults() or recorder.fault
     return built
+
+
+def replay() -> Replay:
+    """What plays captures."""
+    from vmxnet3.captures.capture import recognises
+    from vmxnet3.replay import replay
+
+    return Replay("packet captures (pcap, pcapng)", recognises, replay)
 
 
 def suite() -> Suite:

@@ -9,6 +9,7 @@ from struct import Struct
 from typing import NamedTuple, Protocol
 
 from pvdev.errors import ConfigError
+from pvdev.recordings import PACKED
 
 
 class PacketOptions(NamedTuple):
@@ -36,7 +37,6 @@ PCAP_MAGIC = {  # first four bytes: byte order, ns for each unit of the second s
     b"\x4d\x3c\xb2\xa1": ("<", 1),
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
-PACKED = {b"\x1f\x8b": "gzip: gunzip", b"\x28\xb5": "zstd: unzstd", b"\xfd7": "xz: unxz", b"BZ": "bzip2: bunzip2"}
 SHB_TYPE = b"\x0a\x0d\x0d\x0a"  # reads the same in both byte orders
 BYTE_ORDER = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 IDB, PB, SPB, EPB = 1, 2, 3, 6
@@ -52,6 +52,11 @@ LINK_NAMES = {
     127: "802.11 radiotap",
     276: "Linux cooked v2",
 }
+
+
+def recognises(head: bytes) -> bool:
+    """Whether a file that begins like this is a capture."""
+    return head[:4] in PCAP_MAGIC or head[:4] == SHB_TYPE
 
 
 class ReadFile(Protocol):

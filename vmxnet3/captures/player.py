@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pvdev.errors import ConfigError
+from pvdev.lateness import Lateness
 from pvdev.spec import Spec, parse
 from vmxnet3.captures.capture import Captured, CaptureReader, ReadFile
-from vmxnet3.captures.lateness import Lateness
 from vmxnet3.captures.marking import Marking, Rule, parse_rule, parse_rules
 from vmxnet3.captures.marks import MAX_QUEUE
 from vmxnet3.captures.pace import Pace, Paced
@@ -152,7 +152,7 @@ class Player:
         if rounds != 1 and any(capture.path == "-" for capture in captures):
             raise ConfigError("standard input cannot be played twice; give a file, or play it once")
         self.pace, self._by_stamp = pace, by_stamp
-        self.lateness = Lateness()
+        self.lateness = Lateness("frames")
         self._taken: list[int] = []  # due times of frames not yet handed over
         self._tracks: list[_Track] = []
         self._turn, self._resume = 0, False

@@ -1,17 +1,13 @@
 """`pvdev replay` on the command line."""
 
-import os
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from pvdev import ui
 from pvdev.errors import ConfigError
+from pvdev.playing import INTERRUPTED, Stop, precedence, spare
 from vmxnet3.captures.marking import Rule, parse_rule
 from vmxnet3.captures.pace import Pace
 from vmxnet3.captures.player import Capture, read_marks
@@ -22,48 +18,6 @@ from vmxnet3.wire import MAX_MTU, MIN_MTU
 
 IN_PROCESS = ("via", "transmit", "mtu", "queues")
 SERVED = ("delay", "stay", *(param.name for param in PARAMS if param.name != "version"))
-INTERRUPTED = 130
-
-
-class Stop:
-    """Whether Ctrl-C or SIGTERM was given while it listens. The second one interrupts at once: a read may wait."""
-
-    def __init__(self) -> None:
-        self.given = False
-
-    def __call__(self) -> bool:
-        return self.given
-
-    @contextmanager
-    def listening(self) -> Iterator["Stop"]:
-        def stop(signum: int, frame: FrameType | None) -> None:
-            if self.given:
-                raise KeyboardInterrupt
-            self.given = True
-
-        before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
-
-
-@contextmanager
-def precedence(wanted: bool) -> Iterator[None]:
-    """This thread, and those it starts, run before all ordinary ones. Raises `ConfigError` without the right to."""
-    if not wanted:
-        yield
-        return
-    before = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except PermissionError:
-        raise ConfigError("--realtime: no right to it; run as root, or with `ulimit -r 1` or more") from None
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, *before)
 
 
 @click.command("replay", context_settings={"help_option_names": ["-h", "--help"]})
@@ -116,7 +70,7 @@ def replay(
     rules = [rule for file in files for rule in read_marks(file)] + [parse_rule(text, "--mark") for text in marks]
     played = [Capture.parse(text, rules) for text in captures]
     for option in ("out", "record"):
-        _spare(values[option], f"--{option}", played)
+        spare(values[option], f"--{option}", "capture", [capture.path for capture in played])
     rounds = 0 if values["loop"] else values["times"]
     common = {name: values[name] for name in ("out", "record", "partial", "by_stamp")}
     with Stop().listening() as stop, precedence(values["realtime"]):
@@ -188,14 +142,6 @@ def _refuse(names: Sequence[str], verb: str) -> None:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             option = "tx" if name == "transmit" else name.replace("_", "-")
             raise ConfigError(f"--{option} {verb} --socket")
-
-
-def _spare(path: str | None, option: str, played: Sequence[Capture]) -> None:
-    """Nothing is written over what is played. Raises `ConfigError`."""
-    if path is not None and Path(path).exists():
-        for capture in played:
-            if capture.path != "-" and Path(capture.path).exists() and Path(path).samefile(capture.path):
-                raise ConfigError(f"{option} {path} is the capture itself; give another file")
 
 
 def _queues_named(played: Sequence[Capture]) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pvdev.playing import never
 from pvdev.qemu import device_arg, machine_args
 from vmxnet3.backend import Frame
 from vmxnet3.captures.pace import Pace
@@ -17,7 +18,7 @@ from vmxnet3.captures.player import Capture
 from vmxnet3.captures.recorder import Recorder
 from vmxnet3.device import Vmxnet3
 from vmxnet3.ports.pcap import PcapPort
-from vmxnet3.replay.local import Progress, never
+from vmxnet3.replay.local import Progress
 from vmxnet3.replay.report import LiveReport
 from vmxnet3.served import defaults, make
 from vmxnet3.shape import Shaped

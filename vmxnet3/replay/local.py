@@ -11,6 +11,7 @@ from typing import Any
 
 from pvdev.device import Port
 from pvdev.errors import ConfigError
+from pvdev.playing import never
 from pvdev.transport.inproc import LocalPort
 from vmxnet3.backend import Frame, Null
 from vmxnet3.captures.pace import Pace
@@ -59,10 +60,6 @@ class Options:
         if "-" in paths or not self.rounds:
             return None
         return self.rounds * sum(Path(path).stat().st_size for path in paths)
-
-
-def never() -> bool:
-    return False
 
 
 class Replay:

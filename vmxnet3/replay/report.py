@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pvdev import ui
-from vmxnet3.captures.lateness import Lateness
+from pvdev.lateness import Lateness
 from vmxnet3.replay.flows import Flows
 
 

@@ -133,7 +133,7 @@ def test_a_file_that_breaks_while_it_is_read(run: Run) -> None:
     ("content", "says"),
     [
         (b"", "empty file"),
-        (b"GET / HTTP/1.1\r\n\r\n", "not a capture"),
+        (b"GET / HTTP/1.1\r\n\r\n", "not a recording"),
         (b"\x1f\x8b\x08\x00" + bytes(40), "gunzip"),
         (HEADER[:20], "fine.pcap"),
         (HEADER + pack("<IIII", 0, 0, 60, 60) + bytes(59), "record 1"),

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pvdev import cli
+from pvdev.playing import Stop
 from vmxnet3.captures.marking import parse_rule
 from vmxnet3.captures.pace import Pace
 from vmxnet3.captures.pcapng import PcapngWriter
 from vmxnet3.captures.player import Capture, Player
-from vmxnet3.replay.command import Stop
 from vmxnet3.replay.flows import Flows, Source, Tally
 
 FRAMES = [bytes([i]) * (60 + i) for i in range(5)]

@@ -1,18 +1,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmxnet3.captures.lateness import Lateness
+from pvdev.lateness import Lateness
 
 
 def test_nothing_was_late_before_anything_came() -> None:
-    late = Lateness()
+    late = Lateness("frames")
 
     assert (late.count, late.max, late.percentile(99)) == (0, 0, 0)
     assert late.facts() == {"frames": 0, "p50": 0.0, "p99": 0.0, "max": 0.0}
 
 
 def test_half_and_nearly_all_and_the_worst() -> None:
-    late = Lateness()
+    late = Lateness("frames")
     for ns in range(1000):
         late.add([0], ns * 1000)
 
@@ -24,7 +24,7 @@ def test_half_and_nearly_all_and_the_worst() -> None:
 
 
 def test_a_batch_counts_each_frame_from_its_own_due_time() -> None:
-    late = Lateness()
+    late = Lateness("frames")
     late.add([10, 20, 30], 30)
 
     assert (late.count, late.max, late.percentile(1), late.percentile(50)) == (3, 20, 0, 10)
@@ -33,7 +33,7 @@ def test_a_batch_counts_each_frame_from_its_own_due_time() -> None:
 
 @given(st.lists(st.integers(0, 2**62), min_size=1), st.integers(1, 100))
 def test_a_percentile_is_never_too_low_and_at_most_a_sixteenth_too_high(values: list[int], percent: int) -> None:
-    late = Lateness()
+    late = Lateness("frames")
     for value in values:
         late.add([0], value)
     ordered = sorted(values)
