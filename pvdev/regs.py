@@ -31,11 +31,20 @@ class RegBlock:
     index first. Without a handler a register is plain storage, found in `values[name]` (a list for arrays).
 
     Drivers use aligned 4-byte accesses. An 8-byte access at a multiple of 4 is split; any other width reads 0 and is
-    dropped; both, and undeclared offsets, are noted under `odd_rule`.
+    dropped; both, and undeclared offsets, are noted under `odd_rule`. With a `stray_rule` undeclared offsets are noted
+    under that one, and with them the reading of what can only be written.
     """
 
-    def __init__(self, name: str, table: Sequence[Reg], owners: Sequence[object], note: Note, odd_rule: str) -> None:
-        self.name, self.table, self._note, self._odd = name, table, note, odd_rule
+    def __init__(
+        self,
+        name: str,
+        table: Sequence[Reg],
+        owners: Sequence[object],
+        note: Note,
+        odd_rule: str,
+        stray_rule: str | None = None,
+    ) -> None:
+        self.name, self.table, self._note, self._odd, self._stray = name, table, note, odd_rule, stray_rule
         self.values: dict[str, list[int]] = {}
         self._reads: dict[int, Callable[[], int]] = {}
         self._writes: dict[int, Callable[[int], None]] = {}
@@ -51,7 +60,7 @@ class RegBlock:
                 if reg.access != "wo":
                     self._reads[at] = partial(on_read, *index) if on_read else partial(cells.__getitem__, i)
                 else:
-                    self._reads[at] = _zero
+                    self._reads[at] = _zero if stray_rule is None else partial(self._unreadable, at)
                 if reg.access != "ro":
                     self._writes[at] = partial(on_write, *index) if on_write else partial(cells.__setitem__, i)
                 else:
@@ -68,9 +77,8 @@ class RegBlock:
         if size == 8 and offset % 4 == 0:
             self._note(self._odd, f"{self.name} read of 8 bytes", offset)
             return self.read(offset, 4) | self.read(offset + 4, 4) << 32
-        if size == 4 and offset in self._halves:
-            return 0
-        self._note(self._odd, f"{self.name} read of {size}", offset)
+        if not (size == 4 and offset in self._halves):
+            self._note(self._rule(offset, size), f"{self.name} read of {size}", offset)
         return 0
 
     def write(self, offset: int, size: int, value: int) -> None:
@@ -81,7 +89,16 @@ class RegBlock:
             self.write(offset, 4, value & 0xFFFF_FFFF)
             self.write(offset + 4, 4, value >> 32)
         elif not (size == 4 and offset in self._halves):
-            self._note(self._odd, f"{self.name} write of {size}", offset)
+            self._note(self._rule(offset, size), f"{self.name} write of {size}", offset)
+
+    def _rule(self, offset: int, size: int) -> str:
+        """What an access that finds no register breaks."""
+        return self._odd if self._stray is None or size != 4 or offset % 4 else self._stray
+
+    def _unreadable(self, offset: int) -> int:
+        assert self._stray is not None
+        self._note(self._stray, f"{self.name} read of a register that is only written", offset)
+        return 0
 
 
 def _handler(owners: Sequence[object], name: str) -> Callable[..., Any] | None:

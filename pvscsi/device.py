@@ -1,6 +1,7 @@
 """The PVSCSI adapter: registers, commands and states; requests run in `engine.py`.
 
-A pure state machine. Memory, targets and time come in; register values and interrupts (`pci.irq`) come out.
+A pure state machine. Memory, targets and time come in; register values and interrupts (`pci.irq`) come out. What is
+said to the driver, and when, is in `signals`; how commands come in, in `commands`.
 
 Ref: Linux drivers/scsi/vmw_pvscsi.c, FreeBSD, OpenBSD, illumos, OVMF and SeaBIOS (what is asked of it); docs/RULES.md
 (what it asks of them).
@@ -10,46 +11,42 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from pvdev.faults import FaultPlan
-from pvdev.irq import Interrupts, Mode, Moderator, Pace
+from pvdev.irq import Interrupts, Pace
 from pvdev.mem import DmaFault, GuestMemory, fence
 from pvdev.regs import RegBlock
 from pvdev.rules import RuleLog
 from pvdev.trace import Sink
+from pvscsi.commands import Commands, message_count, message_pages, rings_asked
 from pvscsi.config import FAILED, page
-from pvscsi.engine import Engine
+from pvscsi.engine import MAX_TARGETS, Engine
 from pvscsi.function import LAYOUTS, REGISTERS, pci_function
+from pvscsi.profiles import LETTER, Profile
 from pvscsi.queue import Queue
 from pvscsi.rules import RULES
 from pvscsi.scsi.target import Target
+from pvscsi.signals import Signals
+from pvscsi.watch import Watch
 from pvscsi.wire import (
     ABORT_CMD,
     ADDRESS_CONTROLLER,
     ARGUMENTS,
     CONFIG,
     CONFIG_HEADER,
-    INTR_ALL,
-    MAX_MSG_PAGES,
-    MAX_PAGES,
     MSG_DEV_ADDED,
     MSG_DEV_REMOVED,
     MSIX_VECTORS,
     PAGE,
     RESET_DEVICE,
     REVISION,
-    SETUP_MSG_RING,
-    SETUP_RINGS,
     STATUS_FAILED,
     Cmd,
     HostStatus,
     Intr,
 )
 
-MAX_TARGETS = 65  # places for targets; VMware's product says the same
 KICKS_OFF = 1 << 30  # reqCallThreshold while the rings are polled
 RELOOK_NS = 50_000, 1_000_000  # after asking for kicks again: a store and a load may have crossed; look again then
-INTX_PATIENCE_NS = 2_000_000_000
-PPN_END = 1 << 52
-_PROBES = (Cmd.SETUP_MSG_RING, Cmd.DEVICE_UNPLUG, Cmd.SETUP_REQCALLTHRESHOLD)
+_STATUSES = slice(CONFIG_HEADER.offset["hostStatus"], CONFIG_HEADER.offset["hostStatus"] + 4)  # and scsiStatus
 
 
 class Pvscsi:
@@ -57,6 +54,7 @@ class Pvscsi:
 
     `layout`: "flat" (registers at BAR0) or "vmware" (behind an I/O window, at the 64-bit BAR1). `revision` 1 has no
     message ring. `moderation`: how long completions may wait for company while more are on their way; None: not at all.
+    `profile`: the driver to be expected. `watch`: take a close look at every request; it costs about as much again.
     """
 
     polled = False
@@ -69,23 +67,21 @@ class Pvscsi:
         layout: str = LAYOUTS[0],
         revision: int = REVISION,
         moderation: Pace | None = None,
+        profile: Profile = LETTER,
+        watch: bool = False,
         name: str = "pvscsi",
     ) -> None:
         if layout not in LAYOUTS:
             raise ValueError(f"layout {layout!r}: there is {', '.join(LAYOUTS)}")
         self.name, self.revision = name, revision
         self.mem = mem if mem is not None else GuestMemory()
-        self.rules = RuleLog(RULES)
-        self.trace: Sink | None = None
-        self.faults: FaultPlan | None = None
+        self.rules = RuleLog(RULES, known=profile.known)
         self.targets: dict[int, Target] = {}
+        self._watch = watch
         note = self.rules.note
         irq = Interrupts(MSIX_VECTORS)
-        self._registers = RegBlock("BAR", REGISTERS, (self,), note, "PVS-D-002")
-        self.pci = pci_function(self._registers, irq, layout=layout, revision=revision, reset=self.reset)
-        self.pci.on_command = self._command_changed
-        self._moderator = Moderator(moderation)
-        self._execute: dict[int, Callable[[bytes], int]] = {
+        self._signals = Signals(irq, note, moderation, self._ring_kinds)
+        execute: dict[int, Callable[[bytes], int]] = {
             Cmd.ADAPTER_RESET: self._adapter_reset,
             Cmd.SETUP_RINGS: self._setup_rings,
             Cmd.RESET_BUS: self._reset_bus,
@@ -97,7 +93,13 @@ class Pvscsi:
             Cmd.GET_MAX_TARGETS: lambda argument: MAX_TARGETS,
         }
         if revision < 2:
-            del self._execute[Cmd.SETUP_MSG_RING]
+            del execute[Cmd.SETUP_MSG_RING]
+        self._commands = Commands(execute, self._ran, note)
+        self._registers = RegBlock(
+            "BAR", REGISTERS, (self, self._commands, self._signals), note, "PVS-D-002", "PVS-D-003"
+        )
+        self.pci = pci_function(self._registers, irq, layout=layout, revision=revision, reset=self.reset)
+        self.pci.on_command = self._command_changed
         self._engine: Engine | None = None
         self.mem.on_unmap(self._unmapped)
         self.reset()
@@ -108,14 +110,28 @@ class Pvscsi:
         """PCI or function level reset: registers at their reset values, rings forgotten, units reset."""
         self._drop()
         self.pci.reset()
-        self._status = 0
-        self._intr_status = self._intr_mask = 0
-        self._pending: int | None = None  # a command whose arguments are still coming
-        self._arguments = bytearray()
-        self._seen_reset = False
+        self._signals.reset()
+        self._commands.reset()
+        self._seen_reset = self._had_rings = False
         self.kicked = False
         for target in self.targets.values():
             target.reset(bus=True)
+
+    @property
+    def trace(self) -> Sink | None:
+        return self._signals.trace
+
+    @trace.setter
+    def trace(self, sink: Sink | None) -> None:
+        self._signals.trace = sink
+
+    @property
+    def faults(self) -> FaultPlan | None:
+        return self._signals.faults
+
+    @faults.setter
+    def faults(self, plan: FaultPlan | None) -> None:
+        self._signals.faults = plan
 
     # -- targets -------------------------------------------------------------------------------------------------------
 
@@ -154,13 +170,19 @@ class Pvscsi:
         """Rings are set up."""
         return self._engine is not None
 
+    def _ring_kinds(self) -> tuple[bool, bool]:
+        """Whether there are rings, and a message ring among them."""
+        engine = self._engine
+        return engine is not None, engine is not None and engine.queue.messages is not None
+
     def _drop(self) -> None:
         """Stop for good: no request is worked on, no guest memory is held, nothing waits to be said."""
         engine, self._engine = self._engine, None
         self._relooks: tuple[int, ...] = ()
+        self._mute = False  # bus mastering was taken away under live rings
         self._threshold_on = False
-        self._raised_ns: int | None = None  # when the INTx line was first seen up
         self._now_ns = 0
+        self._signals.forget()
         if engine is not None:
             engine.abort_all(HostStatus.BUSRESET)
             engine.queue.release()
@@ -206,42 +228,22 @@ class Pvscsi:
             self._lose(fault.rule, fault)
 
     def _command_changed(self, command: int) -> None:
-        self.kicked = self.kicked or self._engine is not None  # with bus mastering back, there may be work
+        """Without bus mastering nothing may be written any more; with it back, there may be work."""
+        engine = self._engine
+        if engine is None:
+            return
+        if self.pci.bus_master:
+            self.kicked = True
+        elif not self._mute:
+            self.rules.note("PVS-D-061", "bus mastering", command)
+            engine.abort_all(HostStatus.BUSRESET)
+        self._mute = not self.pci.bus_master
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
-    def _write_COMMAND(self, value: int) -> None:
-        if self._pending is not None and self._pending not in _PROBES:
-            self.rules.note("PVS-D-006", f"command {self._pending}", len(self._arguments) // 4)
-        self._pending, self._arguments = None, bytearray()
-        if value not in self._execute:
-            if not Cmd.ADAPTER_RESET <= value <= Cmd.GET_MAX_TARGETS:
-                self.rules.note("PVS-D-004", "COMMAND", value)
-            self._status = STATUS_FAILED
-            return
-        words = ARGUMENTS[Cmd(value)]
-        if words:
-            self._pending, self._status = value, words
-        else:
-            self._run(value, b"")
-
-    def _write_COMMAND_DATA(self, value: int) -> None:
-        if self._pending is None:
-            self.rules.note("PVS-D-005", "COMMAND_DATA", value)
-            return
-        self._arguments += value.to_bytes(4, "little")
-        if len(self._arguments) == 4 * ARGUMENTS[Cmd(self._pending)]:
-            command, argument = self._pending, bytes(self._arguments)
-            self._pending, self._arguments = None, bytearray()
-            self._run(command, argument)
-
-    def _run(self, command: int, argument: bytes) -> None:
-        self._status = self._execute[command](argument) & 0xFFFF_FFFF
+    def _ran(self, command: int, status: int) -> None:
         if self.trace is not None:
-            self.trace("pvscsi.command", command=command, status=self._status)
-
-    def _read_COMMAND_STATUS(self) -> int:
-        return self._status
+            self.trace("pvscsi.command", command=command, status=status)
 
     def _may_dma(self, place: str) -> bool:
         if not self.pci.bus_master:
@@ -255,76 +257,52 @@ class Pvscsi:
             with self._reaching():
                 engine.abort_all(HostStatus.BUSRESET)
                 engine.publish()
+            if engine.watch is not None:
+                engine.watch.ending()
         self._drop()
-        self._intr_status = 0
+        self._signals.drop()
         self._seen_reset = True
-        self.pci.irq.drop()
         return 0
 
     def _setup_rings(self, argument: bytes) -> int:
-        note = self.rules.note
-        values = SETUP_RINGS.numbers(argument)
-        counts = values["reqRingNumPages"], values["cmpRingNumPages"]
-        for count in counts:
-            if not 1 <= count <= MAX_PAGES or count & count - 1:
-                note("PVS-D-009", "SETUP_RINGS", count)
-                return STATUS_FAILED
-        if not self._may_dma("SETUP_RINGS"):
+        note, place = self.rules.note, "SETUP_RINGS"
+        asked = rings_asked(argument, self.mem, note) if self._may_dma(place) else None
+        if asked is None:
             return STATUS_FAILED
-        if 4 * counts[1] < counts[0]:
-            note("PVS-D-010", "SETUP_RINGS", counts[1])
         if not self._seen_reset:
-            note("PVS-D-008", "SETUP_RINGS", 0)
-        requests, completions = (
-            [values[f"{name}RingPPNs{n}"] for n in range(count)]
-            for name, count in zip(("req", "cmp"), counts, strict=True)
-        )
-        spare = [values[f"reqRingPPNs{n}"] for n in range(counts[0], MAX_PAGES)]
-        spare += [values[f"cmpRingPPNs{n}"] for n in range(counts[1], MAX_PAGES)]
-        if any(spare):
-            note("PVS-D-013", "SETUP_RINGS", next(filter(None, spare)))
-        pages = [values["ringsStatePPN"], *requests, *completions]
-        if len(set(pages)) < len(pages):
-            note("PVS-D-012", "SETUP_RINGS", pages[0])
-        if not self._pages_there("SETUP_RINGS", pages[: 1 + counts[0] + counts[1]]):
-            return STATUS_FAILED
+            note("PVS-D-008", place, 0)
         if self._engine is not None:
-            note("PVS-D-015", "SETUP_RINGS", self._engine.out)
+            note("PVS-D-015", place, self._engine.out)
             self._drop()
         try:
-            queue = Queue(self.mem, note, state=values["ringsStatePPN"], requests=requests, completions=completions)
+            queue = Queue(self.mem, note, state=asked.state, requests=asked.requests, completions=asked.completions)
         except DmaFault as fault:
-            note("PVS-D-011", "SETUP_RINGS", fault.value)
+            note("PVS-D-011", place, fault.value)
             return STATUS_FAILED
-        self._engine = Engine(self.mem, queue, self.targets, note)
+        watch = Watch(self.mem, queue, note) if self._watch else None
+        self._engine = Engine(self.mem, queue, self.targets, note, watch)
+        self._had_rings = True
         return 0
 
-    def _pages_there(self, place: str, ppns: list[int]) -> bool:
-        for ppn in ppns:
-            if not 0 < ppn < PPN_END or not self.mem.reachable(ppn * PAGE, PAGE, write=True):
-                self.rules.note("PVS-D-011", place, ppn)
-                return False
-        return True
-
     def _setup_messages(self, argument: bytes) -> int:
-        words = ARGUMENTS[Cmd.SETUP_MSG_RING]
-        values = SETUP_MSG_RING.numbers(argument)
-        count = values["numPages"]
-        if not 1 <= count <= MAX_MSG_PAGES or count & count - 1:
-            self.rules.note("PVS-D-009", "SETUP_MSG_RING", count)
+        note, place, words = self.rules.note, "SETUP_MSG_RING", ARGUMENTS[Cmd.SETUP_MSG_RING]
+        if message_count(argument, note) is None:
             return STATUS_FAILED
-        engine = self._running()
-        if engine is None:
-            self.rules.note("PVS-D-016", "SETUP_MSG_RING", count)
+        if self._engine is None:
+            note("PVS-D-016", place, 0)
             return words
-        ppns = [values[f"ringPPNs{n}"] for n in range(count)]
-        if not self._pages_there("SETUP_MSG_RING", ppns):
+        if not self._may_dma(place) or (engine := self._running()) is None:
+            return STATUS_FAILED
+        ppns = message_pages(argument, engine.queue.ppns(), self.mem, note)
+        if ppns is None:
             return STATUS_FAILED
         try:
             engine.queue.add_messages(ppns)
         except DmaFault as fault:
-            self.rules.note("PVS-D-011", "SETUP_MSG_RING", fault.value)
+            note("PVS-D-011", place, fault.value)
             return STATUS_FAILED
+        if engine.watch is not None:
+            engine.watch.guard()
         return words
 
     def _setup_threshold(self, argument: bytes) -> int:
@@ -369,18 +347,22 @@ class Pvscsi:
 
     def _abort(self, argument: bytes) -> int:
         values = ABORT_CMD.numbers(argument)
+        context, target = values["context"], values["target"]
+        if values["pad"]:
+            self.rules.note("PVS-D-056", "ABORT_CMD pad", values["pad"])
         engine = self._running()
         if engine is None:
             return 0
         with self._reaching():
             self._consume(engine, engine.queue.requests.entries)
             for request in engine.outstanding():
-                if (request.context, request.target) == (values["context"], values["target"]):
+                if (request.context, request.target) == (context, target):
                     engine.abort(request, HostStatus.ABORTQUEUE)
-                    break
-            else:
-                self.rules.note("PVS-D-056", "ABORT_CMD", values["context"])
+                    self._publish(engine, at_once=True)
+                    return 0
             self._publish(engine, at_once=True)
+            if not engine.queue.untaken(context):  # one the driver has not taken yet has won the race
+                self.rules.note("PVS-D-056", "ABORT_CMD", context)
         return 0
 
     def _config(self, argument: bytes) -> int:
@@ -397,6 +379,8 @@ class Pvscsi:
         if data is None:
             self.rules.note("PVS-D-059", "CONFIG page", values["configPageAddress"] >> 32 or ADDRESS_CONTROLLER)
         try:
+            if not any(self.mem.read(address, CONFIG_HEADER.size)[_STATUSES]):
+                self.rules.note("PVS-D-059", "CONFIG header", address)
             if data is None:
                 self.mem.write(address, CONFIG_HEADER.encode(pageNum=number)[:6] + FAILED[6:10])
                 return STATUS_FAILED
@@ -408,72 +392,30 @@ class Pvscsi:
             return STATUS_FAILED
         return 0
 
-    # -- interrupts ----------------------------------------------------------------------------------------------------
-
-    def _read_INTR_STATUS(self) -> int:
-        return self._intr_status
-
-    def _write_INTR_STATUS(self, value: int) -> None:
-        if value and not value & self._intr_status:
-            self.rules.note("PVS-D-053", "INTR_STATUS", value)
-        self._intr_status &= ~value
-        self._line()
-
-    def _read_INTR_MASK(self) -> int:
-        return self._intr_mask
-
-    def _write_INTR_MASK(self, value: int) -> None:
-        messages = self._engine is not None and self._engine.queue.messages is not None
-        if value & ~INTR_ALL or (value & ~(Intr.CMPL_0 | Intr.CMPL_1) and not messages):
-            self.rules.note("PVS-D-052", "INTR_MASK", value)
-        opened = value & ~self._intr_mask & self._intr_status
-        self._intr_mask = value & INTR_ALL
-        if opened:
-            self._fire()
-        self._line()
-
-    def _signal(self, bit: Intr) -> None:
-        """Something was posted."""
-        self._intr_status |= bit
-        if self._intr_mask & bit:
-            self._fire()
-        self._line()
-
-    def _fire(self) -> None:
-        if self.pci.irq.mode is not Mode.INTX:
-            if self.faults is not None and self.faults.at("pvscsi.interrupt"):
-                return
-            self.pci.irq.fire(0)
-            if self.trace is not None:
-                self.trace("pvscsi.interrupt", status=self._intr_status)
-
-    def _line(self) -> None:
-        up = bool(self._intr_status & self._intr_mask)
-        self.pci.irq.set_line(up)
-        if not up:
-            self._raised_ns = None
-
     # -- kicks and work ------------------------------------------------------------------------------------------------
 
     def _write_KICK_RW_IO(self, value: int) -> None:
-        self._kick("KICK_RW_IO", value)
+        self._kick("KICK_RW_IO", value, loud=False)
 
     def _write_KICK_NON_RW_IO(self, value: int) -> None:
         """The ring has been read when this returns."""
-        self._kick("KICK_NON_RW_IO", value)
+        self._kick("KICK_NON_RW_IO", value, loud=True)
         engine = self._running()
         if engine is not None:
             with self._reaching():
                 self._consume(engine, engine.queue.requests.entries)
                 self._publish(engine)
 
-    def _kick(self, place: str, value: int) -> None:
+    def _kick(self, place: str, value: int, *, loud: bool) -> None:
         if value:
             self.rules.note("PVS-D-026", place, value)
-        if self._engine is None:
-            self.rules.note("PVS-D-027", place, value)
+        engine = self._engine
+        if engine is None:
+            self.rules.note("PVS-D-062" if self._had_rings else "PVS-D-027", place, value)
         elif self._may_dma(place):
             self.kicked = True
+            if engine.watch is not None:
+                engine.watch.kicks.kicked(loud=loud)
 
     def _consume(self, engine: Engine, budget: int) -> int:
         engine.trace = self.trace
@@ -482,10 +424,8 @@ class Pvscsi:
     def _publish(self, engine: Engine, *, at_once: bool = False) -> int:
         """Post what is done, and say so: at once, unless more is on its way and the driver can wait."""
         count = engine.publish()
-        moderator = self._moderator
-        if count and (moderator.cause(count, self._now_ns, urgent=False) or at_once or not engine.out):
-            moderator.clear()
-            self._signal(Intr.CMPL_0)
+        if count:
+            self._signals.completed(count, self._now_ns, more=engine.out > 0 and not at_once)
         return count
 
     def service(self, budget: int, now_ns: int) -> bool:
@@ -495,18 +435,20 @@ class Pvscsi:
         if engine is None:
             return False
         self._now_ns = now_ns
-        queue = engine.queue
+        queue, watch = engine.queue, engine.watch
+        if watch is not None:
+            watch.now_ns, watch.silent = now_ns, self.polled and self._threshold_on
+            watch.kicks.judge(now_ns)
         try:
             worked = engine.reap(now_ns) > 0
             worked = self._consume(engine, budget) > 0 or worked
             worked = self._publish(engine) > 0 or worked
-            if self._moderator.due(now_ns):
-                self._signal(Intr.CMPL_0)
             if queue.post_message():
-                self._signal(Intr.MSG_0)
+                self._signals.say(Intr.MSG_0)
                 worked = True
+            if worked or asked or _past(queue.deadline(), now_ns):
+                queue.judge(now_ns)
             if worked:
-                queue.judge()
                 self._relooks = ()
                 if self.polled and self._threshold_on:
                     queue.set_threshold(KICKS_OFF)
@@ -515,7 +457,7 @@ class Pvscsi:
         except DmaFault as fault:
             self._lose(fault.rule, fault)
             return False
-        self._watch_line(now_ns)
+        self._signals.work(now_ns)
         return worked
 
     def rest(self) -> bool:
@@ -534,19 +476,13 @@ class Pvscsi:
         engine = self._engine
         if engine is None or not self.pci.bus_master or engine.queue.stale:
             return None
-        due = [engine.deadline(), self._moderator.deadline(), *self._relooks[:1]]
+        due = [engine.deadline(), self._signals.deadline(), engine.queue.deadline(), *self._relooks[:1]]
         if engine.queue.held or engine.queue.messages_wait:
             due.append(self._now_ns + RELOOK_NS[1])  # nobody tells when the driver has taken some
-        if self._raised_ns is not None and self._raised_ns >= 0:
-            due.append(self._raised_ns + INTX_PATIENCE_NS)
+        if engine.watch is not None:
+            due.append(engine.watch.deadline())
         return min((ns for ns in due if ns is not None), default=None)
 
-    def _watch_line(self, now_ns: int) -> None:
-        """Note an INTx nobody acknowledges."""
-        if not self.pci.irq.line or self.pci.irq.mode is not Mode.INTX:
-            self._raised_ns = None
-        elif self._raised_ns is None:
-            self._raised_ns = now_ns
-        elif self._raised_ns >= 0 and now_ns - self._raised_ns >= INTX_PATIENCE_NS:
-            self.rules.note("PVS-D-054", "INTx", now_ns - self._raised_ns)
-            self._raised_ns = -1
+
+def _past(deadline: int | None, now_ns: int) -> bool:
+    return deadline is not None and now_ns >= deadline

@@ -7,39 +7,52 @@ from pvdev.mem import DmaFault, GuestMemory
 from pvdev.trace import Sink
 from pvscsi.block.backend import Backend, Fault, Io
 from pvscsi.queue import Queue
-from pvscsi.requests import BadRequest, Checker, Fields, Request
+from pvscsi.requests import LUNS, BadRequest, Checker, Fields, Request
 from pvscsi.scsi.target import Target
-from pvscsi.scsi.task import Direction, Status, Unit
+from pvscsi.scsi.task import Status, Unit
+from pvscsi.watch import Watch
 from pvscsi.wire import COMPLETION, TAG_HEAD, TAG_ORDERED, Flag, HostStatus
 
+MAX_TARGETS = 65  # places for targets; VMware's product says the same
 Note = Callable[[str, str, int], None]
-_AGAINST = {Direction.IN: Flag.DIR_TODEVICE, Direction.OUT: Flag.DIR_TOHOST}
 _pack = COMPLETION.struct.pack
+_INQUIRY = 0x12
+_OPTIONAL = frozenset((0x41, 0x42, 0x93))  # WRITE SAME and UNMAP: a unit says whether it has them, and how far
 
 
 class Lane:
     """What is going on at one unit: requests out, and those that wait behind an ordered one."""
 
-    __slots__ = ("out", "parked", "unit", "waiting")
+    __slots__ = ("out", "parked", "unit", "waiting", "waking")
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
         self.out: dict[Request, None] = {}  # in the order they were begun
         self.waiting: deque[tuple[Request, Fields]] = deque()
         self.parked: deque[Request] = deque()  # wait for another request of this unit to end
+        self.waking = False
 
 
 class Engine:
-    """The work of one adapter while its rings are set up. `targets` by number; it may change meanwhile."""
+    """The work of one adapter while its rings are set up. `targets` by number; it may change meanwhile.
 
-    def __init__(self, mem: GuestMemory, queue: Queue, targets: Mapping[int, Target], note: Note) -> None:
+    `watch` takes a close look at every request (None: nobody does).
+    """
+
+    def __init__(
+        self,
+        mem: GuestMemory,
+        queue: Queue,
+        targets: Mapping[int, Target],
+        note: Note,
+        watch: Watch | None = None,
+    ) -> None:
         self.queue, self._mem, self._targets, self._note = queue, mem, targets, note
-        self._check = Checker(mem, note)
+        self._check, self.watch = Checker(mem, note), watch
         self._lanes: dict[tuple[int, int], Lane] = {}
         self._busy: dict[Backend, int] = {}  # transfers a backend has not finished
         self._done: list[bytes] = []  # completions to be posted
         self._batch: dict[Backend, list[Io]] = {}
-        self._serial = 0
         self.trace: Sink | None = None
 
     @property
@@ -59,6 +72,8 @@ class Engine:
     def consume(self, budget: int) -> int:
         """Fetch up to `budget` requests and begin them; how many."""
         found = self.queue.fetch(budget)
+        if self.watch is not None and found:
+            self.watch.fetched(found)
         for fields in found:
             self._begin(fields)
         if self._batch:
@@ -68,10 +83,8 @@ class Engine:
         return len(found)
 
     def _begin(self, fields: Fields) -> None:
-        self._serial += 1
-        place = f"request {self._serial}"
         request = Request(fields)
-        self._check.look(fields, place)
+        self._check.look(request, fields)
         lane = self._lane(request, fields)
         if lane is None:
             request.host = HostStatus.SELTIMEO
@@ -84,12 +97,16 @@ class Engine:
     def _lane(self, request: Request, fields: Fields) -> Lane | None:
         """The unit a request goes to; None when there is none."""
         _, _, _, _, _, _, _, _, lun, _, bus, number, _, _ = fields
-        if bus or lun[0] or any(lun[2:]):
+        if bus or lun not in LUNS:
             return None
         lane = self._lanes.get((number, request.lun))
         if lane is None:
             target = self._targets.get(number)
             if target is None:
+                if number >= MAX_TARGETS:
+                    self._note("PVS-D-049", "requests", number)
+                elif request.cdb[0] != _INQUIRY and self.queue.known_gone(number):
+                    self._note("PVS-D-063", request.place, number)
                 return None
             lane = self._lanes[number, request.lun] = Lane(target.unit(request.lun))
         return lane
@@ -99,20 +116,18 @@ class Engine:
         lane.out[request] = None
         try:
             if flags & Flag.CMD_OUT_OF_BAND_CDB:
-                self._note("PVS-D-033", f"request {self._serial}", flags)
+                self._note("PVS-D-033", request.place, flags)
                 raise BadRequest(HostStatus.INVPARAM)
             if not self._check.whole(cdb, cdb_length):
                 raise BadRequest(HostStatus.INVPARAM)
             if length:
-                against = _AGAINST.get(lane.unit.direction(cdb))
-                if against is not None and flags & against and not flags & (against ^ 0x18):
-                    self._note("PVS-D-035", f"request {self._serial}", flags)
-                    raise BadRequest(HostStatus.BADMSG)
-                self._check.attach(request, address, length, flags, f"request {self._serial}")
+                self._check.attach(request, lane.unit, address, length, flags)
         except BadRequest as bad:
-            request.host = bad.status
+            request.host, request.status = bad.host, bad.status
             self._complete(request, lane)
             return
+        if self.watch is not None:
+            self.watch.begun(request, fields, lane.unit)
         step = lane.unit.execute(request)
         if step is None:
             self._complete(request, lane)
@@ -196,38 +211,58 @@ class Engine:
 
     def _complete(self, request: Request, lane: Lane | None) -> None:
         """Queue the completion of a request that has its result."""
-        host = request.host
-        if request.short and host is HostStatus.SUCCESS and request.status is Status.GOOD:
-            host = HostStatus.INVPARAM if request.cut else HostStatus.DATARUN
-        sense = 0
-        try:
-            if request.bounce is not None and host in (HostStatus.SUCCESS, HostStatus.DATARUN):
-                self._check.store(request)
-            if request.status is Status.CHECK_CONDITION and request.sense_room:
-                sense = min(request.sense_room, len(request.sense))
-                self._mem.write(request.sense_at, request.sense[:sense])
-            elif lane is not None and request.status is Status.CHECK_CONDITION:
-                lane.unit.keep(request)
-        except DmaFault as fault:
-            self._note("PVS-D-043", "sense or data", fault.value)
-            host, sense = HostStatus.SENSFAILED, 0
-        status = request.status if host in (HostStatus.SUCCESS, HostStatus.SENSFAILED) else Status.GOOD
+        host, status, sense = request.host, request.status, 0
+        if request.short and host is HostStatus.SUCCESS and status is Status.GOOD:
+            host = HostStatus.DATARUN
+        if request.copied:
+            if not self._check.store(request):
+                host, status, request.moved = HostStatus.INVPARAM, Status.GOOD, 0
+            self._check.give_back(request)
+        if status is Status.CHECK_CONDITION and lane is not None:
+            host, sense = self._tell_sense(request, lane.unit)
+        if self.watch is not None:
+            self.watch.done(request, status)
         self._done.append(_pack(request.context, request.moved, sense, host, status, 0))
         if lane is not None:
             del lane.out[request]
-            if lane.parked or lane.waiting:
+            if (lane.parked or lane.waiting) and not lane.waking:
                 self._wake(lane)
 
+    def _tell_sense(self, request: Request, unit: Unit) -> tuple[HostStatus, int]:
+        """Why a command failed, where its driver wants it: how that went, and the bytes stored."""
+        raw, opcode = request.sense, request.cdb[0]
+        key, asc = (raw[2] & 15, raw[12]) if raw[0] & 0x7F == 0x70 else (raw[1] & 15, raw[2])
+        if key == 5:
+            if asc == 0x25:
+                self._note("PVS-D-047", request.place, request.lun)
+            elif asc == 0x21 or (asc in (0x20, 0x24) and opcode in _OPTIONAL):
+                self._note("PVS-D-065", request.place, asc)
+        size = min(request.sense_room, len(raw))
+        if not size:
+            unit.keep(request)
+            return HostStatus.SUCCESS, 0
+        try:
+            self._mem.write(request.sense_at, raw[:size])
+        except DmaFault as fault:
+            self._note("PVS-D-043", request.place, fault.value)
+            unit.keep(request)
+            return HostStatus.SENSFAILED, 0
+        return HostStatus.SUCCESS, size
+
     def _wake(self, lane: Lane) -> None:
-        """A request of this unit ended: those that waited for it may go on."""
-        parked, lane.parked = lane.parked, deque()
-        for request in parked:
-            self._advance(request, lane)
-        while lane.waiting and (lane.waiting[0][0].tag != TAG_ORDERED or not lane.out):
-            request, fields = lane.waiting.popleft()
-            self._start(request, fields, lane)
-            if request.tag == TAG_ORDERED:
-                break
+        """A request of this unit ended: those that waited for it may go on. What ends by that is waited for here."""
+        lane.waking, count = True, -1
+        while count != (count := len(lane.out) + len(lane.waiting)):
+            parked, lane.parked = lane.parked, deque()
+            for request in parked:
+                if not request.stale:
+                    self._advance(request, lane)
+            while lane.waiting and (lane.waiting[0][0].tag != TAG_ORDERED or not lane.out):
+                request, fields = lane.waiting.popleft()
+                self._start(request, fields, lane)
+                if request.tag == TAG_ORDERED and lane.out:
+                    break
+        lane.waking = False
 
     def publish(self) -> int:
         """Post what is done; how many completions the driver can see now."""
@@ -253,7 +288,8 @@ class Engine:
             lane.unit.drop(request, request.ios[0])
         lane.waiting = deque(entry for entry in lane.waiting if entry[0] is not request)
         lane.parked = deque(other for other in lane.parked if other is not request)
-        request.host, request.moved, request.bounce, request.status = host, 0, None, Status.GOOD
+        request.host, request.moved, request.status, request.short = host, 0, Status.GOOD, False
+        request.let_go()
         self._complete(request, lane if request in lane.out else None)
         if self._batch:
             self._submit()
@@ -264,12 +300,15 @@ class Engine:
         doomed = [request for lane in lanes for request, _ in lane.waiting]
         doomed += [request for lane in lanes for request in lane.out]
         for request in doomed:
+            request.stale = True
+        for request in doomed:
             self.abort(request, host)
         return len(doomed)
 
     def unmapped(self, lo: int, hi: int) -> None:
         """Memory goes away under requests: what was to move there does not any more."""
-        for request in [r for r in self.outstanding() if r.pending and r.touches(lo, hi)]:
+        for request in [request for request in self.outstanding() if request.touches(lo, hi)]:
+            self._note("PVS-D-037", request.place, lo)
             self.abort(request, HostStatus.INVPARAM)
 
     def forget(self, target: int) -> None:

@@ -1,6 +1,6 @@
 """The rings of an adapter that was set up: requests in, completions and messages out, and how far both sides are.
 
-Exists from SETUP_RINGS to ADAPTER_RESET. Rules: PVS-D-014 to 020, PVS-V-050 to 060 (docs/RULES.md).
+Exists from SETUP_RINGS to ADAPTER_RESET. Rules: PVS-D-014 to 020 and 055, PVS-V-050 to 060 (docs/RULES.md).
 """
 
 from collections import deque
@@ -23,10 +23,11 @@ from pvscsi.rings import (
     PagedRing,
     StatePage,
 )
-from pvscsi.wire import COMPLETION, MESSAGE, MSG_DEV, REQUEST
+from pvscsi.wire import COMPLETION, MESSAGE, MSG_DEV, MSG_DEV_REMOVED, REQUEST
 
 Note = Callable[[str, str, int], None]
 Event = tuple[int, int, int]  # type, target, LUN
+PATIENCE_NS = 5_000_000_000  # a driver takes completions within this time
 
 
 class Queue:
@@ -49,7 +50,10 @@ class Queue:
         self.out = 0  # requests fetched whose completions are not posted
         self._held: deque[bytes] = deque()  # completions the ring has no room for
         self._events: dict[tuple[int, int], deque[Event]] = {}  # messages the ring has no room for, by target and LUN
+        self._gone: dict[int, int] = {}  # targets whose removal was told: the message's index
         self._beyond = False  # reqProdIdx is out of bounds
+        self._prod = self._taken = 0  # reqProdIdx and cmpConsIdx as they were last seen
+        self._late_ns: int | None = None  # since when no completion has been taken although some are there; -1: told
         for word in (REQ_PROD, CMP_CONS):
             self.state[word] = 0
         for word, value in self._own.items():
@@ -61,16 +65,26 @@ class Queue:
         if self.messages is not None:
             self.messages.release()
         self.messages = ring
+        self._gone.clear()
         self._own[MSG_PROD], self._own[MSG_LOG2] = 0, ring.entries.bit_length() - 1
         self.state[MSG_CONS] = 0
         for word in (MSG_PROD, MSG_LOG2):
             self.state[word] = self._own[word]
+
+    def preset(self, index: int) -> None:
+        """Go on as if `index` of everything had passed: a wrap is near. The driver's side has to do the same."""
+        self._own.update({REQ_CONS: index, CMP_PROD: index, MSG_PROD: index})
+        self._prod = self._taken = index
 
     # -- views of guest memory -----------------------------------------------------------------------------------------
 
     def windows(self) -> list[Window]:
         rings = [self.requests, self.completions] + ([self.messages] if self.messages is not None else [])
         return [self.state.window, *(window for ring in rings for window in ring.windows())]
+
+    def ppns(self) -> list[int]:
+        """The pages of state and rings, but for messages."""
+        return [self.state.ppn, *self.requests.ppns, *self.completions.ppns]
 
     def release(self) -> None:
         """Let go of guest memory; `bind` finds it again."""
@@ -113,8 +127,8 @@ class Queue:
         self.out += n
         return fields
 
-    def judge(self) -> None:
-        """Look at the indices as a whole: what the driver may not have done to them."""
+    def judge(self, now_ns: int) -> None:
+        """Look at the indices as a whole: what the driver may not have done to them, and what it should have by now."""
         state, own, note = self.state, self._own, self._note
         state.window.pull()
         words = state.words
@@ -122,11 +136,29 @@ class Queue:
             if words[word] != value:
                 note("PVS-D-020", f"state page offset {4 * word:#x}", words[word])
                 state[word] = value
-        used = own[CMP_PROD] - words[CMP_CONS] & MASK
-        if used > self.completions.entries:
-            note("PVS-D-019", "cmpConsIdx", words[CMP_CONS])
-        elif words[REQ_PROD] - words[CMP_CONS] & MASK > self.requests.entries and not self._beyond:
-            note("PVS-D-018", "reqProdIdx", words[REQ_PROD])
+        prod, taken = words[REQ_PROD], words[CMP_CONS]
+        untaken = own[CMP_PROD] - taken & MASK
+        if untaken > own[CMP_PROD] - self._taken & MASK:
+            note("PVS-D-019", "cmpConsIdx", taken)
+        elif prod - taken & MASK > self.requests.entries and not self._beyond:
+            note("PVS-D-018", "reqProdIdx", prod)
+        cons = own[REQ_CONS]
+        if not self._beyond and prod - cons & MASK < self._prod - cons & MASK <= self.requests.entries:
+            note("PVS-D-017", "reqProdIdx", prod)
+        if not untaken or taken != self._taken:
+            self._late_ns = now_ns if untaken else None
+        elif self._late_ns is None:
+            self._late_ns = now_ns
+        elif self._late_ns >= 0 and now_ns - self._late_ns >= PATIENCE_NS:
+            note("PVS-D-055", "cmpConsIdx", untaken)
+            self._late_ns = -1
+        self._prod = prod
+        if untaken <= self.completions.entries:
+            self._taken = taken
+
+    def deadline(self) -> int | None:
+        """When it is time for the driver to have taken completions, or None."""
+        return None if self._late_ns is None or self._late_ns < 0 else self._late_ns + PATIENCE_NS
 
     def set_threshold(self, value: int) -> None:
         """reqCallThreshold: below so many requests in the ring the driver does not kick."""
@@ -154,16 +186,26 @@ class Queue:
             return 0
         held = self._held
         held.extend(completions)
-        prod = self._own[CMP_PROD]
-        used = prod - self.state[CMP_CONS] & MASK
-        n = min(len(held), self.completions.entries - used) if used <= self.completions.entries else 0
+        prod, room = self._own[CMP_PROD], self.completions.entries
+        used = prod - (taken := self.state[CMP_CONS]) & MASK
+        n = min(len(held), room - used)
         if n <= 0:
-            self._note("PVS-D-055", "completion ring", len(held))
+            if used > room:
+                self._note("PVS-D-019", "cmpConsIdx", taken)
+            elif completions:
+                self._note("PVS-D-055", "completion ring", used)
             return 0
         self.completions.write(prod, b"".join([held.popleft() for _ in range(n)]))
         self._store(CMP_PROD, prod + n & MASK)
         self.out -= n
         return n
+
+    def untaken(self, context: int) -> bool:
+        """Whether a completion with this context is posted, or about to be, and the driver has not taken it."""
+        prod = self._own[CMP_PROD]
+        count = min(prod - self.state[CMP_CONS] & MASK, self.completions.entries)
+        posted = COMPLETION.struct.iter_unpack(self.completions.read(prod - count, count) + b"".join(self._held))
+        return any(found[0] == context for found in posted)
 
     @property
     def messages_wait(self) -> bool:
@@ -186,8 +228,10 @@ class Queue:
         ring = self.messages
         if ring is None or not self._events:
             return False
-        prod = self._own[MSG_PROD]
-        if prod - self.state[MSG_CONS] & MASK >= ring.entries:
+        prod, cons = self._own[MSG_PROD], self.state[MSG_CONS]
+        if prod - cons & MASK >= ring.entries:
+            if prod - cons & MASK > ring.entries:
+                self._note("PVS-D-019", "msgConsIdx", cons)
             return False
         key, events = next(iter(self._events.items()))
         kind, target, lun = events.popleft()
@@ -196,4 +240,15 @@ class Queue:
             self._events[key] = events
         ring.write(prod, MSG_DEV.encode(type=kind, target=target, lun=bytes((0, lun, 0, 0, 0, 0, 0, 0))))
         self._store(MSG_PROD, prod + 1 & MASK)
+        if kind == MSG_DEV_REMOVED:
+            self._gone[target] = prod
+        else:
+            self._gone.pop(target, None)
         return True
+
+    def known_gone(self, target: int) -> bool:
+        """Whether the driver has read that this target was removed."""
+        told = self._gone.get(target)
+        return (
+            told is not None and self._own[MSG_PROD] - self.state[MSG_CONS] & MASK < self._own[MSG_PROD] - told & MASK
+        )

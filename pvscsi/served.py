@@ -13,8 +13,10 @@ from pvdev.irq import Pace
 from pvdev.kinds import Built
 from pvscsi.block.host import open_disk
 from pvscsi.block.medium import Medium
-from pvscsi.device import MAX_TARGETS, Pvscsi
+from pvscsi.device import Pvscsi
+from pvscsi.engine import MAX_TARGETS
 from pvscsi.function import LAYOUTS
+from pvscsi.profiles import LETTER, PROFILES
 from pvscsi.scsi.cdrom import Cdrom
 from pvscsi.scsi.disk import Disk
 from pvscsi.scsi.identity import Identity
@@ -181,6 +183,8 @@ def build(values: Mapping[str, Any]) -> Built:
         layout=values["layout"],
         revision=values["revision"],
         moderation=SERVED_PACE if values["moderation"] else None,
+        profile=PROFILES[values["profile"]],
+        watch=values["watch"],
     )
     owns = ExitStack()
     shelf = Shelf(
@@ -229,5 +233,18 @@ PARAMS: tuple[click.Parameter, ...] = (
     ),
     click.Option(
         ["--moderation/--no-moderation"], default=True, show_default=True, help="let interrupts wait under load"
+    ),
+    click.Option(
+        ["--profile"],
+        type=click.Choice(list(PROFILES)),
+        default=LETTER.name,
+        show_default=True,
+        help="the driver to expect: what it is known to break is marked so, and fails no --strict run",
+    ),
+    click.Option(
+        ["--watch/--no-watch"],
+        default=False,
+        show_default=True,
+        help="take a close look at every request: overlaps, changes under way, missing kicks; slower",
     ),
 )

@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from pvdev.rules import MEMORY_RULES, Rule
 from pvdev.suite import NUMBER, numbers_in
 from pvdev.transport.vfio_user_rules import CLIENT_RULES, SERVER_RULES
-from vmxnet3.rules import DRIVER_RULES
+from pvscsi.rules import DRIVER_RULES as ADAPTER_RULES
+from vmxnet3.rules import DRIVER_RULES as NIC_RULES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "RULES.md"
@@ -60,7 +61,12 @@ class Section:
 
 SECTIONS = (
     Section("Guest memory", "What any device asks of the addresses it is given.", MEMORY_RULES),
-    Section("VMXNET3: the driver", "What the device checks of its driver.", DRIVER_RULES),
+    Section("VMXNET3: the driver", "What the device checks of its driver.", NIC_RULES),
+    Section(
+        "PVSCSI: the driver",
+        "What the adapter checks of its driver; a close look is taken with `pvdev serve pvscsi --watch`.",
+        ADAPTER_RULES,
+    ),
     Section("vfio-user: the client", "What a server checks, and how it answers.", SERVER_RULES),
     Section("vfio-user: our own client", "What our client keeps, and what it checks of a server.", CLIENT_RULES),
 )

@@ -7,7 +7,7 @@ import pytest
 from pvscsi import wire
 from pvscsi.conform.rig import CD, DISK, Drive, MakeRig, Rig, pattern
 from pvscsi.driver import Batch, Disk, Driver, Request, RingFull, cdb
-from pvscsi.driver.rings import CMP_CONS, CMP_PROD, MSG_CONS, MSG_PROD, REQ_CONS, REQ_PROD, UNWRITTEN, Rings
+from pvscsi.driver.rings import CMP_CONS, CMP_PROD, MSG_CONS, REQ_CONS, REQ_PROD, UNWRITTEN, Rings
 from pvscsi.wire import Intr
 
 HELD = Drive(held=True)
@@ -23,7 +23,7 @@ def start_at(rig: Rig, rings: Rings, index: int) -> None:
     """INSIDE: both sides go on as if `index` of everything had passed."""
     engine = rig.device._engine
     assert engine is not None
-    engine.queue._own.update({REQ_CONS: index, CMP_PROD: index, MSG_PROD: index})
+    engine.queue.preset(index)
     rings.preset(index)
 
 

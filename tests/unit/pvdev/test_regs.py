@@ -152,3 +152,28 @@ def test_reset_restores_storage(block: RegBlock) -> None:
     assert block.values["SCRATCH"] == [7]
     assert block.values["MASK"] == [1, 1, 1, 1]
     assert (block.read(0x08, 4), block.read(0x118, 4)) == (7, 1)
+
+
+STRAY = "X-2"
+
+
+def test_a_second_rule_takes_what_finds_no_register(owner: Owner) -> None:
+    book = RuleBook([Rule(ODD, Severity.VIOLATION, "width", ""), Rule(STRAY, Severity.ADVICE, "place", "")])
+    log = RuleLog(book)
+    block = RegBlock("BAR9", TABLE, (owner,), log.note, ODD, STRAY)
+
+    values = [block.read(0x20, 4), block.read(0x10, 4), block.read(0x20, 2), block.read(0x22, 4), block.read(0x08, 4)]
+    block.write(0x20, 4, 1)
+    block.write(0x10, 4, 3)
+    block.write(0x10, 2, 3)
+
+    assert values == [0, 0, 0, 0, 7]
+    assert [(violation.rule.number, violation.place, violation.first) for violation in log] == [
+        (STRAY, "BAR9 read of 4", 0x20),
+        (STRAY, "BAR9 read of a register that is only written", 0x10),
+        (ODD, "BAR9 read of 2", 0x20),
+        (ODD, "BAR9 read of 4", 0x22),
+        (STRAY, "BAR9 write of 4", 0x20),
+        (ODD, "BAR9 write of 2", 0x10),
+    ]
+    assert owner.log == [("write BELL", 3)]
