@@ -11,12 +11,24 @@ from pvscsi.block.backend import Io
 from pvscsi.scsi.command import Steps
 
 
+class Claim:
+    """Bytes from `start` to `stop`, as long as it is `held`."""
+
+    __slots__ = ("held", "start", "stop")
+
+    def __init__(self, start: int, length: int) -> None:
+        self.start, self.stop, self.held = start, start + length, True
+
+    def overlaps(self, start: int, stop: int) -> bool:
+        return self.start < stop and start < self.stop
+
+
 class Claims:
     """Byte ranges, in the order they were asked for. `changed` hears when there is a first and no longer any."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self.plain: set[Io] = set()  # plain writes under way
-        self._held: list[range] = []
+        self._held: dict[Claim, None] = {}
         self._changed = changed
 
     def __bool__(self) -> bool:
@@ -24,25 +36,31 @@ class Claims:
 
     def overlap(self, start: int, length: int) -> bool:
         """Some claim covers a part of this."""
-        return any(held.start < start + length and start < held.stop for held in self._held)
+        return any(claim.overlaps(start, start + length) for claim in self._held)
 
     @contextmanager
     def hold(self, start: int, length: int) -> Iterator[Steps]:
         """Ask for a range; it is ours once the steps given are through, and until the context ends."""
-        mine = range(start, start + length)
-        before = [held for held in self._held if held.start < mine.stop and mine.start < held.stop]
-        writes = [io for io in self.plain if io.offset < mine.stop and mine.start < io.offset + io.length]
-        self._held.append(mine)
+        mine = Claim(start, length)
+        before = [claim for claim in self._held if claim.overlaps(start, mine.stop)]
+        writes = [io for io in self.plain if mine.overlaps(io.offset, io.offset + io.length)]
+        self._held[mine] = None
         self._changed()
         try:
             yield self._wait(before, writes)
         finally:
-            self._held = [held for held in self._held if held is not mine]
+            mine.held = False
+            del self._held[mine]
             self._changed()
 
-    def _wait(self, before: list[range], writes: list[Io]) -> Steps:
-        while any(io in self.plain for io in writes) or any(held is other for held in self._held for other in before):
-            yield ()
+    def _wait(self, before: list[Claim], writes: list[Io]) -> Steps:
+        """One after the other: what has ended does not come back, so a look costs the same however many there are."""
+        for io in writes:
+            while io in self.plain:
+                yield ()
+        for claim in before:
+            while claim.held:
+                yield ()
 
     def clear(self) -> None:
         """A reset: no plain write is under way any more. Claims end with the work that holds them."""

@@ -1,5 +1,5 @@
-"""H-50: a device that lies to its driver. Whatever it says, the driver stays inside its own memory and says which duty
-was broken."""
+"""Case 50: a device that lies to its driver. Whatever it says, the driver stays inside its own memory and says which
+duty was broken."""
 
 from collections.abc import Callable
 
@@ -82,7 +82,7 @@ LIES: dict[str, Lie] = {
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_lies_about_a_request(puppet: Puppet, driver: Driver, name: str) -> None:
+def test_hostile_50_lies_about_a_request(puppet: Puppet, driver: Driver, name: str) -> None:
     driver.submit(cdb.inquiry(), read=36)
 
     LIES[name](puppet, driver)
@@ -92,7 +92,7 @@ def test_lies_about_a_request(puppet: Puppet, driver: Driver, name: str) -> None
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_lies_are_lived_through(puppet: Puppet, lenient: Driver, name: str) -> None:
+def test_hostile_50_lies_are_lived_through(puppet: Puppet, lenient: Driver, name: str) -> None:
     lenient.submit(cdb.inquiry(), read=36)
 
     LIES[name](puppet, lenient)
@@ -102,7 +102,7 @@ def test_lies_are_lived_through(puppet: Puppet, lenient: Driver, name: str) -> N
     lenient.close()
 
 
-def test_a_whole_ring_of_lies(puppet: Puppet, lenient: Driver) -> None:
+def test_hostile_50_a_whole_ring_of_lies(puppet: Puppet, lenient: Driver) -> None:
     for n in range(1000):
         puppet.publish(lenient, wire.COMPLETION.encode(context=n % 3, dataLen=n, senseLen=n, scsiStatus=n, pad=n))
         lenient.reap()
@@ -111,7 +111,7 @@ def test_a_whole_ring_of_lies(puppet: Puppet, lenient: Driver) -> None:
     assert len(lenient.complaints) == 1000
 
 
-def test_a_log2_that_cannot_be(puppet: Puppet) -> None:
+def test_hostile_50_a_log2_that_cannot_be(puppet: Puppet) -> None:
     puppet.log2_more = 26
 
     with pytest.raises(DeviceBroke, match="PVS-V-024"):
@@ -126,21 +126,21 @@ def test_a_log2_that_cannot_be(puppet: Puppet) -> None:
     [{"type": 7}, {"type": 2}, {"bus": 1}, {"target": 70_000}, {"lun": b"\1" + bytes(7)}, {"pad": b"\1"}],
     ids=str,
 )
-def test_bad_messages(puppet: Puppet, lenient: Driver, fields: dict[str, int | bytes]) -> None:
+def test_hostile_50_bad_messages(puppet: Puppet, lenient: Driver, fields: dict[str, int | bytes]) -> None:
     puppet.tell(lenient, **fields)
 
     assert lenient.messages() == []
     assert [complaint.rule for complaint in lenient.complaints] == ["PVS-V-097"]
 
 
-def test_a_message_index_that_jumps(puppet: Puppet, lenient: Driver) -> None:
+def test_hostile_50_a_message_index_that_jumps(puppet: Puppet, lenient: Driver) -> None:
     state(MSG_PROD, 33)(puppet, lenient)
 
     assert lenient.messages() == []
     assert [complaint.rule for complaint in lenient.complaints] == ["PVS-V-099"]
 
 
-def test_stray_writes_are_found(puppet: Puppet, lenient: Driver) -> None:
+def test_hostile_50_stray_writes_are_found(puppet: Puppet, lenient: Driver) -> None:
     rings = lenient.rings
     assert rings is not None
     lenient.submit(cdb.write(0, 8), write=bytes(4096), shape=spread(even(4096, 4)))
@@ -158,7 +158,7 @@ def test_stray_writes_are_found(puppet: Puppet, lenient: Driver) -> None:
 
 
 @pytest.mark.parametrize("phys", [0, 1 << 20])
-def test_a_number_of_targets_that_cannot_be(puppet: Puppet, phys: int) -> None:
+def test_hostile_50_a_number_of_targets_that_cannot_be(puppet: Puppet, phys: int) -> None:
     puppet.phys = phys
 
     driver = Driver(puppet, strict=False).bring_up(profile="linux")
@@ -168,7 +168,7 @@ def test_a_number_of_targets_that_cannot_be(puppet: Puppet, phys: int) -> None:
 
 
 @pytest.mark.parametrize(("command", "answer", "rule"), [(3, 0xFFFFFFFF, "PVS-V-024"), (8, 0, "PVS-V-028")])
-def test_answers_that_may_not_be(puppet: Puppet, command: int, answer: int, rule: str) -> None:
+def test_hostile_50_answers_that_may_not_be(puppet: Puppet, command: int, answer: int, rule: str) -> None:
     puppet.answers[command] = answer
 
     with pytest.raises(DeviceBroke, match=rule):

@@ -32,7 +32,7 @@ from tests.unit.pvscsi.scsi.rig import (
 
 
 @pytest.mark.parametrize("room", [BLOCK, 1 << 20])
-def test_H_23_a_memory_of_another_size_moves_what_the_cdb_says(room: int) -> None:
+def test_hostile_23_a_memory_of_another_size_moves_what_the_cdb_says(room: int) -> None:
     backend = Bytes()
     unit = disk(backend)
     written = send(unit, write10(0, 1), b"\x55" * room)
@@ -44,7 +44,7 @@ def test_H_23_a_memory_of_another_size_moves_what_the_cdb_says(room: int) -> Non
 
 
 @pytest.mark.parametrize("cdb", [read10(0, 1), write10(0, 1), write16(0, 1)])
-def test_H_23_no_memory_at_all(cdb: bytes) -> None:
+def test_hostile_23_no_memory_at_all(cdb: bytes) -> None:
     task = send(disk(), cdb)
 
     assert (task.short, task.status, task.moved) == (True, Status.GOOD, 0)
@@ -52,7 +52,7 @@ def test_H_23_no_memory_at_all(cdb: bytes) -> None:
 
 @pytest.mark.parametrize("room", [1 << 32, (1 << 64) - 1])
 @pytest.mark.parametrize("cdb", [read10(0, 1), write10(0, 1), bytes.fromhex("12 00 00 ffff 00")])
-def test_H_23_a_room_beyond_all_memory_costs_nothing(cdb: bytes, room: int) -> None:
+def test_hostile_23_a_room_beyond_all_memory_costs_nothing(cdb: bytes, room: int) -> None:
     memory = bytearray(4096)
     task = Task(cdb, [memoryview(memory)], room)
 
@@ -71,14 +71,14 @@ def test_H_23_a_room_beyond_all_memory_costs_nothing(cdb: bytes, room: int) -> N
         write_same16(0, 0xFFFF_FFFF, 0x01),
     ],
 )
-def test_H_24_counts_beyond_the_limits(cdb: bytes) -> None:
+def test_hostile_24_counts_beyond_the_limits(cdb: bytes) -> None:
     backend = Bytes(1 << 42)
 
     assert send(disk(backend), cdb, bytes(BLOCK)).code == s.INVALID_FIELD_IN_CDB
     assert backend.seen == []
 
 
-def test_H_24_a_large_verify_and_a_large_write_same_go_in_parts() -> None:
+def test_hostile_24_a_large_verify_and_a_large_write_same_go_in_parts() -> None:
     backend = Bytes(64 << 20)
     unit = disk(backend)
     count = (64 << 20) // BLOCK
@@ -97,7 +97,7 @@ def test_H_24_a_large_verify_and_a_large_write_same_go_in_parts() -> None:
 
 @pytest.mark.parametrize("lba", [(1 << 64) - 1, (1 << 64) - 2, 1 << 63])
 @pytest.mark.parametrize("count", [0, 1, 2, 0xFFFF])
-def test_H_25_a_range_that_wraps_64_bits(lba: int, count: int) -> None:
+def test_hostile_25_a_range_that_wraps_64_bits(lba: int, count: int) -> None:
     backend = Bytes()
     unit = disk(backend)
     makers = (read16, write16, write_same16)
@@ -107,18 +107,18 @@ def test_H_25_a_range_that_wraps_64_bits(lba: int, count: int) -> None:
     assert backend.seen == []
 
 
-def test_H_26_sense_has_its_own_size() -> None:
+def test_hostile_26_sense_has_its_own_size() -> None:
     assert len(send(disk(), b"\xff" * 16).sense) == 18
 
 
-def test_H_27_fewer_bytes_than_a_write_says_change_nothing() -> None:
+def test_hostile_27_fewer_bytes_than_a_write_says_change_nothing() -> None:
     backend = Bytes()
     task = send(disk(backend), write10(0, 8), b"x" * (8 * BLOCK - 1))
 
     assert (task.short, backend.seen) == (True, [])
 
 
-def test_H_28_data_that_change_under_way_are_written_as_they_were_compared() -> None:
+def test_hostile_28_data_that_change_under_way_are_written_as_they_were_compared() -> None:
     """COMPARE AND WRITE reads its data once: what is compared is what is written."""
     backend = Bytes()
     unit = disk(backend)
@@ -134,7 +134,7 @@ def test_H_28_data_that_change_under_way_are_written_as_they_were_compared() -> 
 
 @pytest.mark.parametrize("size", range(17))
 @pytest.mark.parametrize("opcode", [0x00, 0x12, 0x28, 0x88, 0xA0, 0x9E, 0x5F, 0xBE])
-def test_H_29_cdbs_of_every_length(opcode: int, size: int) -> None:
+def test_hostile_29_cdbs_of_every_length(opcode: int, size: int) -> None:
     """What is cut short is refused, never read past its end and never executed."""
     for unit in (disk(), cdrom(Bytes())):
         cdb = bytes((opcode,)).ljust(17, b"\0")[:size]
@@ -147,13 +147,13 @@ def test_H_29_cdbs_of_every_length(opcode: int, size: int) -> None:
             assert task.code == s.INVALID_FIELD_IN_CDB
 
 
-def test_H_29_bytes_behind_a_cdb_are_not_read() -> None:
+def test_hostile_29_bytes_behind_a_cdb_are_not_read() -> None:
     assert send(disk(), bytes(6) + b"\xff" * 249).code == Status.GOOD
     assert send(disk(), read10(0, 1) + b"\xff" * 245, room=BLOCK).code == Status.GOOD
 
 
 @pytest.mark.parametrize("opcode", [0x7F, 0x7E, *range(0xC0, 0x100)])
-def test_H_30_opcodes_of_vendors_and_of_no_length(opcode: int) -> None:
+def test_hostile_30_opcodes_of_vendors_and_of_no_length(opcode: int) -> None:
     cdb = bytes((opcode,)) + b"\xff" * 15
 
     assert [send(unit, cdb, bytes(64)).code for unit in (disk(), cdrom(Bytes()))] == [s.INVALID_OPCODE] * 2
@@ -172,7 +172,7 @@ def test_H_30_opcodes_of_vendors_and_of_no_length(opcode: int) -> None:
     ],
     ids=str,
 )
-def test_H_45_unmap_lists(length: int, data: bytes, sense: s.Sense) -> None:
+def test_hostile_45_unmap_lists(length: int, data: bytes, sense: s.Sense) -> None:
     backend = Bytes()
     if length == 65535 and len(data) == length:
         data = pack(">HH", 65533, 65528) + data[4:]
@@ -194,7 +194,7 @@ PAGE_8 = bytes.fromhex("0812") + bytes(18)
         (bytes((0, 0, 0, 0xF8)) + PAGE_8, s.PARAMETER_LIST_LENGTH_ERROR),
     ],
 )
-def test_H_46_mode_select_lists(data: bytes, sense: s.Sense) -> None:
+def test_hostile_46_mode_select_lists(data: bytes, sense: s.Sense) -> None:
     unit = disk()
     before = ask(unit, "1a 00 3f 00 ff 00")
 
@@ -202,7 +202,7 @@ def test_H_46_mode_select_lists(data: bytes, sense: s.Sense) -> None:
     assert ask(unit, "1a 00 3f 00 ff 00") == before
 
 
-def test_H_46_a_block_descriptor_of_65528_bytes() -> None:
+def test_hostile_46_a_block_descriptor_of_65528_bytes() -> None:
     data = bytes(6) + b"\xff\xf8" + PAGE_8
 
     task = send(disk(), bytes((0x55, 0x10)) + bytes(5) + len(data).to_bytes(2, "big") + b"\0", data)
@@ -225,7 +225,7 @@ def test_H_46_a_block_descriptor_of_65528_bytes() -> None:
         "9e 12 0000000000000000 ffffffff 00 00",
     ],
 )
-def test_H_47_allocations_of_everything(cdb: str) -> None:
+def test_hostile_47_allocations_of_everything(cdb: str) -> None:
     """An allocation length is no reason to allocate."""
     unit = disk()
     start()
@@ -238,7 +238,7 @@ def test_H_47_allocations_of_everything(cdb: str) -> None:
     assert most < 1 << 20
 
 
-def test_H_47_a_reserve_list_of_4_gib() -> None:
+def test_hostile_47_a_reserve_list_of_4_gib() -> None:
     cdb, data = reserve_out(0, new=1)
 
     assert send(disk(), cdb[:5] + b"\xff" * 4 + b"\0", data).code == s.PARAMETER_LIST_LENGTH_ERROR
