@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Profile:
-    """One driver. `known`: rule number -> why it is harmless there."""
+    """One driver. `known`: rule number -> why it is harmless there. Several in turn, as firmware and an operating
+    system: `a | b`."""
 
     name: str
     known: dict[str, str] = field(default_factory=dict)
+
+    def __or__(self, other: "Profile") -> "Profile":
+        return Profile(f"{self.name}, {other.name}", {**self.known, **other.known})
 
 
 _ONE_KICK = "it has one kick for all requests"

@@ -153,8 +153,10 @@ class Checker:
         if flags & _SG and not length:
             note("PVS-D-038", where, 0)
         group = _GROUP[cdb[0] >> 5]
-        if not 6 <= cdb_length <= 16 or (group and cdb_length != group):
+        if not 6 <= cdb_length <= 16 or cdb_length < group:
             note("PVS-D-046", where, cdb_length)
+        elif group and cdb_length > group:
+            note("PVS-D-046", everywhere, cdb_length)
         if lun not in LUNS:
             note("PVS-D-047", where, int.from_bytes(lun, "big"))
         if bus:

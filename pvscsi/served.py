@@ -3,6 +3,8 @@
 import select
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import click
@@ -183,7 +185,7 @@ def build(values: Mapping[str, Any]) -> Built:
         layout=values["layout"],
         revision=values["revision"],
         moderation=SERVED_PACE if values["moderation"] else None,
-        profile=PROFILES[values["profile"]],
+        profile=reduce(or_, (PROFILES[name] for name in values["profile"])),
         watch=values["watch"],
     )
     owns = ExitStack()
@@ -237,9 +239,11 @@ PARAMS: tuple[click.Parameter, ...] = (
     click.Option(
         ["--profile"],
         type=click.Choice(list(PROFILES)),
-        default=LETTER.name,
+        multiple=True,
+        default=(LETTER.name,),
         show_default=True,
-        help="the driver to expect: what it is known to break is marked so, and fails no --strict run",
+        help="the driver to expect: what it is known to break is marked so, and fails no --strict run; may be "
+        "repeated, for firmware and an operating system",
     ),
     click.Option(
         ["--watch/--no-watch"],

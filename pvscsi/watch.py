@@ -142,7 +142,7 @@ class Watch:
         if expected and length != expected:
             note("PVS-D-036", place, length)
         if any(cdb[_LENGTHS.get(cdb[0] >> 5, 16) :]):
-            note("PVS-D-046", place, cdb[0])
+            note("PVS-D-046", "behind the CDB", cdb[0])
         written: list[Span] = [*request.spans] if way is Direction.IN else []
         if sense_room:
             if not 18 <= sense_room <= 255 or not self._mem.reachable(sense_at, sense_room, write=True):

@@ -38,7 +38,7 @@ FIELDS: dict[str, tuple[str, dict[str, Any], str, int]] = {
     "reserved flags": ("PVS-D-032", {"flags": IN | 0x20}, PLACE, IN | 0x20),
     "cdbLen 17": ("PVS-D-046", {"cdbLen": 17}, PLACE, 17),
     "cdbLen 6 of 10": ("PVS-D-046", {"cdbLen": 6}, PLACE, 6),
-    "cdbLen 16 of 10": ("PVS-D-046", {"cdbLen": 16}, PLACE, 16),
+    "cdbLen 16 of 10": ("PVS-D-046", {"cdbLen": 16}, "requests", 16),
     "bus 1": ("PVS-D-048", {"bus": 1}, PLACE, 1),
     "tag 0": ("PVS-D-050", {"tag": 0}, "requests", 0),
     "tag ACA": ("PVS-D-050", {"tag": 0x24}, "requests", 0x24),

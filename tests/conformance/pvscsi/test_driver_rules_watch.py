@@ -270,7 +270,7 @@ def test_PVS_D_045_reading_into_a_list(rig: Rig, held: Disk) -> None:
 def test_PVS_D_046_bytes_behind_the_cdb(rig: Rig, disk: Disk) -> None:
     assert disk.run(cdb.inquiry() + b"\0\0\1", read=36, cdbLen=6).good
 
-    assert seen(rig, "PVS-D-046") == [("target 0, opcode 0x12", 0x12, 1)]
+    assert seen(rig, "PVS-D-046") == [("behind the CDB", 0x12, 1)]
 
 
 # -- 058 and 066 -------------------------------------------------------------------------------------------------------

@@ -22,6 +22,13 @@ def test_a_profile_excuses_what_its_driver_is_known_for(name: str) -> None:
         assert built.device.rules.known == PROFILES[name].known
 
 
+def test_firmware_and_an_operating_system_are_excused_together() -> None:
+    built = build(options("--profile", "seabios", "--profile", "openbsd"))
+
+    with built.owns:
+        assert built.device.rules.known.keys() == PROFILES["seabios"].known.keys() | PROFILES["openbsd"].known.keys()
+
+
 @pytest.mark.parametrize("watch", [True, False])
 def test_a_close_look_is_taken_when_asked_for(watch: bool) -> None:
     built = build(options("--disk", "mem:1M", *(["--watch"] if watch else [])))
