@@ -1,6 +1,15 @@
 """PVSCSI on the command line."""
 
-from pvdev.kinds import Kind
+from pvdev.kinds import Kind, Replay
 from pvscsi.served import PARAMS, build
 
-KIND = Kind("pvscsi", "the paravirtual storage adapter, with disks and CD drives", PARAMS, build)
+
+def replay() -> Replay:
+    """What replays block traces."""
+    from pvscsi.replay import replay
+    from pvscsi.traces.formats import recognises
+
+    return Replay("block traces (blkparse's text, fio's iologs)", recognises, replay)
+
+
+KIND = Kind("pvscsi", "the paravirtual storage adapter, with disks and CD drives", PARAMS, build, replay)

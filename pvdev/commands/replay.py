@@ -13,7 +13,7 @@ from pvdev.recordings import PACKED, path_of, read_head
 
 
 class _Replay(click.Command):
-    """Reads a command line only as far as it takes to see whose recordings are given; it is that kind's command then."""
+    """Reads a command line as far as it takes to see whose recordings are given; then it is that kind's command."""
 
     def __init__(self, replays: Sequence[Replay]) -> None:
         options: dict[str, click.Parameter] = {}
@@ -39,7 +39,7 @@ class _Replay(click.Command):
             given = context.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
             if given and isinstance(param, click.Option) and not _takes(replay, param):
                 others = " and ".join(other.recordings for other in self._replays if _takes(other, param))
-                raise ConfigError(f"{param.opts[0]} is for {others}, and {files[0]} is one of the {replay.recordings}")
+                raise ConfigError(f"{param.opts[0]} is for {others}, and {files[0]} is none of these; leave it out")
         return replay.command.make_context(info_name, args, parent, **extra)
 
     def _one_of(self, paths: Sequence[str]) -> Replay:
@@ -47,10 +47,8 @@ class _Replay(click.Command):
         found = [self._who(path) for path in paths]
         for path, replay in zip(paths, found, strict=True):
             if replay is not found[0]:
-                raise ConfigError(
-                    f"{paths[0]} is one of the {found[0].recordings}, {path} of the {replay.recordings}: "
-                    "play one after the other"
-                )
+                both = f"{found[0].recordings} and {replay.recordings}"
+                raise ConfigError(f"{paths[0]} and {path} do not go together, being {both}; play one after the other")
         return found[0]
 
     def _who(self, path: str) -> Replay:

@@ -10,6 +10,7 @@ from pvscsi.driver.pci import PciFacts
 from pvscsi.driver.profiles import PROFILES
 from pvscsi.driver.request import Request, Sense
 from pvscsi.driver.scsi import Capacity, CommandFailed, Disk
+from pvscsi.driver.slots import Done, Slots
 
 __all__ = [
     "PROFILES",
@@ -20,6 +21,7 @@ __all__ = [
     "ConfigPage",
     "DeviceBroke",
     "Disk",
+    "Done",
     "Driver",
     "Message",
     "PciFacts",
@@ -27,6 +29,7 @@ __all__ = [
     "RingFull",
     "Sense",
     "Shape",
+    "Slots",
     "even",
     "spread",
 ]
