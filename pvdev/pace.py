@@ -130,6 +130,7 @@ class Paced(Generic[Item]):
 
     def stop(self) -> None:
         """Nothing more is due, ever."""
+        self._round, self._rounds = iter(()), 1
         self._batch, self._dues, self._at, self.finished = [], [], 0, True
 
     def due(self) -> int | None:

@@ -12,7 +12,7 @@ from pvdev.kinds import Replay
 from pvdev.recordings import PACKED, path_of, read_head
 
 
-class _Replay(click.Command):
+class Dispatch(click.Command):
     """Reads a command line as far as it takes to see whose recordings are given; then it is that kind's command."""
 
     def __init__(self, replays: Sequence[Replay]) -> None:
@@ -27,7 +27,7 @@ class _Replay(click.Command):
             help="Play recordings through an emulated device into a driver. What FILE is, it tells by its content; "
             '"-" is standard input.',
         )
-        self._replays = replays
+        self.replays = replays
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -38,9 +38,12 @@ class _Replay(click.Command):
         for param in self.params:
             given = context.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
             if given and isinstance(param, click.Option) and not _takes(replay, param):
-                others = " and ".join(other.recordings for other in self._replays if _takes(other, param))
+                others = " and ".join(other.recordings for other in self.replays if _takes(other, param))
                 raise ConfigError(f"{param.opts[0]} is for {others}, and {files[0]} is none of these; leave it out")
         return replay.command.make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return ctx.command.invoke(ctx)  # the command of the kind, by `make_context`
 
     def _one_of(self, paths: Sequence[str]) -> Replay:
         """Who plays these files. Raises `ConfigError`."""
@@ -53,10 +56,10 @@ class _Replay(click.Command):
 
     def _who(self, path: str) -> Replay:
         head = read_head(path)
-        for replay in self._replays:
+        for replay in self.replays:
             if replay.recognises(head):
                 return replay
-        what = " and ".join(replay.recordings for replay in self._replays)
+        what = " and ".join(replay.recordings for replay in self.replays)
         if not head:
             raise ConfigError(f"{path}: empty file; what can be played are {what}")
         if packed := PACKED.get(head[:2]):
@@ -65,7 +68,7 @@ class _Replay(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """A section for each kind, its own text first."""
-        for replay in self._replays:
+        for replay in self.replays:
             own = click.Context(replay.command, ctx.parent, ctx.info_name)
             with formatter.section(replay.recordings[0].upper() + replay.recordings[1:]):
                 formatter.write_text(cleandoc(replay.command.help or ""))
@@ -92,4 +95,4 @@ def _replays() -> list[Replay]:
     return [load() for name in kinds.names() if (load := kinds.load(name).replay) is not None]
 
 
-command = _Replay(_replays())
+command = Dispatch(_replays())

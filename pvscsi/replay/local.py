@@ -136,6 +136,7 @@ class Replay:
                     if not interrupted and stopping():
                         interrupted = True
                         player.stop()
+                bar.at(trace.bytes_read, f"{player.done:,} requests")
             player.close()
             return Report(
                 trace.path,

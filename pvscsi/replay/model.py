@@ -80,8 +80,8 @@ class Model:
             sector += step
         return found
 
-    def compare(self, sector: int, data: bytes) -> tuple[int, list[tuple[int, str]]]:
-        """(sectors whose content is known, what is wrong): each wrong sector with what it was to hold."""
+    def compare(self, sector: int, data: bytes) -> tuple[int, list[tuple[int, bytes]]]:
+        """How many of the sectors are known, and of each that is wrong its number and what it was to hold."""
         serials = self.serials(sector, len(data) // SECTOR)
         first = serials[0]
         if first not in (ZEROS, UNKNOWN) and serials.count(first) == len(serials):  # mostly so
@@ -95,5 +95,5 @@ class Model:
                 continue
             wanted = content(sector + n, 1, serial) if serial != ZEROS else bytes(SECTOR)
             if data[n * SECTOR : (n + 1) * SECTOR] != wanted:
-                wrong.append((sector + n, describe(wanted)))
+                wrong.append((sector + n, wanted))
         return len(serials) - serials.count(UNKNOWN), wrong

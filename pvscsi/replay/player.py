@@ -253,4 +253,4 @@ class Player:
         if wrong and verified.first is None:
             number, wanted = wrong[0]
             at = (number - sector) * SECTOR
-            verified.first = f"sector {number}: {wanted} wanted, {describe(data[at : at + SECTOR])} found"
+            verified.first = f"sector {number}: {describe(wanted)} wanted, {describe(data[at : at + SECTOR])} found"

@@ -31,14 +31,17 @@ class Trace:
         self.path, self._device, self._action, self._partial = path, device, action, partial
         self.cut: str | None = None
         self.bytes_read = 0
-        self._owns = ExitStack()
-        try:
-            self._file = self._owns.enter_context(_open(path))
-            head = self._file.read(HEAD)
-            self.size = self._file.seek(0, 2)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}; give blkparse's text or an iolog") from error
-        self.format = format_of(head, path)
+        with ExitStack() as owns:
+            try:
+                self._file = owns.enter_context(_open(path))
+                head = self._file.read(HEAD)
+                self.size = self._file.seek(0, 2)
+            except OSError as error:
+                raise ConfigError(
+                    f"{path}: cannot be read: {error.strerror}; give blkparse's text or an iolog"
+                ) from error
+            self.format = format_of(head, path)
+            self._owns = owns.pop_all()
 
     def survey(self, progress: Callable[[int], None] = lambda done: None) -> Chosen:
         """Look through all of it; what there is to replay. `progress` hears of bytes read."""
@@ -50,7 +53,7 @@ class Trace:
 
     def round(self) -> Iterator[list[Event]]:
         """The events of one round, in batches; after `survey`."""
-        device, action = self._device, self._action
+        device, action, end = self._device, self._action, self.bytes_read + self.size
         batch: list[Event] = []
         for record in self._records():
             if record.device == device and record.action == action:
@@ -60,6 +63,7 @@ class Trace:
                     batch = []
         if batch:
             yield batch
+        self.bytes_read = end  # what follows the events is not read
 
     def close(self) -> None:
         self._owns.close()

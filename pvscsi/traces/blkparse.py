@@ -61,9 +61,10 @@ def parse(lines: Lines, name: str) -> Iterator[Record]:
             raise malformed(name, number, str(error)) from None
         where, what = device.decode(), action.decode()
         stamp = int(seconds) * SECOND + int(ns)
-        if op is Op.FLUSH or (flush and sector is None):
+        length = int(count) * SECTOR if count is not None else 0
+        if op is Op.FLUSH or (flush and not length):
             yield Record(where, what, (Event(stamp, Op.FLUSH),))
-        elif sector is not None and (length := int(count) * SECTOR):
+        elif length:
             offset = int(sector) * SECTOR
             if offset + length > DISK_MOST:
                 raise malformed(name, number, f"sector {int(sector)}: no disk is that large")

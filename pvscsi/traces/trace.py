@@ -64,4 +64,4 @@ def malformed(name: str, number: int, what: str) -> ConfigError:
 
 def shown(text: bytes) -> str:
     """Part of a line, in a message."""
-    return repr(text[:40].decode("ascii", "backslashreplace"))
+    return ascii(text[:40].decode("latin-1"))

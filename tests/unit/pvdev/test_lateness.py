@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvdev.lateness import Lateness
+from pvdev.lateness import Lateness, Times
 
 
 def test_nothing_was_late_before_anything_came() -> None:
@@ -40,3 +40,13 @@ def test_a_percentile_is_never_too_low_and_at_most_a_sixteenth_too_high(values: 
     true = ordered[max(-(-len(ordered) * percent // 100) - 1, 0)]
 
     assert true <= late.percentile(percent) <= min(true * 17 / 16 + 1, ordered[-1])
+
+
+def test_times_know_the_shortest_and_the_longest() -> None:
+    times = Times()
+    for ns in (7000, 5000, 9000):
+        times.took(ns)
+
+    assert (times.count, times.min, times.max) == (3, 5000, 9000)
+    assert times.microseconds(50) == {"p50": 7.2, "max": 9.0}
+    assert 7000 <= times.percentile(50) <= 7000 * 17 / 16
