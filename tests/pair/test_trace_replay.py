@@ -11,6 +11,7 @@ from pvdev.errors import ConfigError
 from pvscsi.block.backend import Io, Op
 from pvscsi.block.medium import Medium
 from pvscsi.block.wrapper import Wrapper
+from pvscsi.driver import DeviceBroke, Done, Slots
 from pvscsi.replay import Options, Pace, Replay, Report
 from pvscsi.replay.source import Trace
 from pvscsi.traces.trace import Event
@@ -219,6 +220,17 @@ def test_a_request_that_is_never_done_ends_in_time(via: str, monkeypatch: pytest
 
     assert (report.results.lost, report.done) == (1, 8)
     assert not report.intact
+
+
+def test_a_device_that_breaks_its_duty_ends_the_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reap(slots: Slots) -> list[Done]:
+        raise DeviceBroke("PVS-V-050", "a completion nobody waits for")
+
+    monkeypatch.setattr(Slots, "reap", reap)
+    report = run(IOLOG)
+
+    assert report.fault == "PVS-V-050: a completion nobody waits for"
+    assert (report.results.lost, report.intact) == (9, False)
 
 
 def test_a_disk_too_small_is_refused() -> None:
