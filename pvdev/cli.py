@@ -9,7 +9,7 @@ from pvdev import __version__
 from pvdev.errors import PvdevError
 
 COMMANDS = {  # name -> (where, what `pvdev --help` says)
-    "replay": ("pvdev.commands.replay", "play a recording, packets or disk requests, through an emulated device into a driver"),
+    "replay": ("pvdev.commands.replay", "play a recording, packets or disk requests, through an emulated device"),
     "serve": ("pvdev.commands.serve", "put a device on a vfio-user socket, for QEMU or any other client"),
     "boot": ("pvdev.commands.boot", "start QEMU with a guest and devices of ours"),
     "conform": ("pvdev.commands.conform", "judge a device: ours, QEMU's or anybody's, by what it owes its driver"),
