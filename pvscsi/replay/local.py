@@ -30,7 +30,7 @@ from pvscsi.traces.trace import SECTOR
 
 DEPTH, DEPTH_MOST = 32, 1000  # requests out at a time; the largest ring has 1024 entries
 MEMORY = 8 << 20  # bytes of the driver beside its buffers
-MEM_STEP = 1 << 20  # bytes; sizes of a disk of memory
+MIB = 1 << 20
 NAP_S = 0.05  # the longest sleep: so soon is an interruption heard
 
 Progress = Callable[[str, int | None], Any]
@@ -155,7 +155,7 @@ class Replay:
     def _open_disk(self, chosen: Chosen) -> Medium:
         end = chosen.content.end
         if self.options.disk is None:
-            return open_disk(f"mem:{max(-(-end // MEM_STEP), 1) * MEM_STEP}")
+            return open_disk(f"mem:{max(-(-end // MIB), 1)}M")
         medium = open_disk(self.options.disk)
         if medium.size // SECTOR * SECTOR < end:
             medium.close()

@@ -1,7 +1,7 @@
 """The requests of a trace through a driver's ring: when they are due, so many at a time, and what became of them."""
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
@@ -20,6 +20,8 @@ from pvscsi.traces.trace import SECTOR, Event
 IDLE_S = 30.0  # a request nothing is heard of for so long is lost, as Linux has it
 FEW, FEW_PAGES, MANY_PAGES = 250, 8, 32  # up to so many at a time, rings of 8 pages do
 MOVING = (Op.READ, Op.WRITE)
+
+Due = tuple[Piece, int | None]  # what is to be sent, and since when (ns; None: it was not paced)
 
 
 class Pace(pace.Pace):
@@ -105,7 +107,8 @@ class Player:
         self._driver, self._way = driver, way
         self._slots = Slots(driver, depth, size)
         self._paced: Paced[Event] = Paced(trace.round, pace, rounds=rounds)
-        self._waiting: deque[tuple[Piece, int | None]] = deque()  # not yet sent, each with when it was due
+        self._coming: Iterator[Due] = iter(())  # pieces of events taken, cut when they are asked for
+        self._head: Due | None = None  # the next one; None: nothing was taken that is not sent
         self._out: dict[int, tuple[Piece, int, int]] = {}  # by slot: what, its serial, when it was sent
         self._serial = 0
         self._model = Model(ZEROS if fresh else UNKNOWN) if verify else None
@@ -126,7 +129,7 @@ class Player:
                 if sent or found or not self._out:
                     heard = now
                 if not sent and not found:
-                    if not self._out and not self._waiting and self._paced.finished:
+                    if not self._out and self._head is None and self._paced.finished:
                         break
                     if now - heard > IDLE_S * 1e9:
                         self.results.lost = len(self._out)
@@ -141,7 +144,7 @@ class Player:
     def stop(self) -> None:
         """Send nothing more; what is out is still waited for."""
         self._paced.stop()
-        self._waiting.clear()
+        self._coming, self._head = iter(()), None
 
     def close(self) -> None:
         """Look at what the device had to leave alone, and stop it."""
@@ -154,7 +157,7 @@ class Player:
 
     def _due(self) -> int | None:
         """When there is something to send, as far as that does not depend on completions."""
-        return None if self._waiting or not self._slots.free else self._paced.due()
+        return None if self._head is not None or not self._slots.free else self._paced.due()
 
     # -- there ---------------------------------------------------------------------------------------------------------
 
@@ -163,17 +166,17 @@ class Player:
         slots, out, batch, dues = self._slots, self._out, [], []
         now, plain = time.monotonic_ns(), True
         while slots.free:
-            if not self._waiting:
+            if self._head is None:
                 self._take(len(slots.free), now)
-                if not self._waiting:
+                if self._head is None:
                     break
-            piece, due = self._waiting[0]
+            piece, due = self._head
             if self._model is not None and any(piece.overlaps(other) for other, _, _ in out.values()):
                 self.results.held += not self._holding
                 self._holding = True
                 break
             self._holding = False
-            self._waiting.popleft()
+            self._head = next(self._coming, None)
             slot = slots.take()
             out[slot] = piece, self._load(slot, piece), 0
             plain = plain and piece.op in MOVING
@@ -191,11 +194,15 @@ class Player:
 
     def _take(self, limit: int, now: int) -> None:
         events = self._paced.take(limit, now)
-        dues: Sequence[int | None] = self._paced.taken or [None] * len(events)
+        self._coming = self._cut(events, self._paced.taken or [None] * len(events))
+        self._head = next(self._coming, None)
+
+    def _cut(self, events: Sequence[Event], dues: Sequence[int | None]) -> Iterator[Due]:
         for event, due in zip(events, dues, strict=True):
-            pieces = list(self._limits.pieces(event))
-            self.results.split += len(pieces) > 1
-            self._waiting += [(piece, due) for piece in pieces]
+            piece = None
+            for piece in self._limits.pieces(event):
+                yield piece, due
+            self.results.split += piece is not None and piece.length < event.length
 
     def _load(self, slot: int, piece: Piece) -> int:
         """The command into its slot, a write's content into its buffer; its serial."""

@@ -138,6 +138,17 @@ def test_writes_too_long_for_one_request_are_split(tmp_path: Path) -> None:
     assert report.results.split == 3
 
 
+def test_a_vast_request_is_cut_as_it_goes(tmp_path: Path) -> None:
+    """All its pieces at once would be half a billion."""
+    options = Options(str(iolog(tmp_path / "log", f"trim 0 {1 << 61}")), verify=True)
+    looks = iter(range(100))
+    report = Replay(options).run(silent, lambda: next(looks) >= 5)
+
+    assert report.interrupted
+    assert report.intact
+    assert 0 < report.done < 1000
+
+
 def test_zeroing_and_fua_reach_the_disk(tmp_path: Path) -> None:
     path, out = tmp_path / "trace", tmp_path / "out"
     path.write_text(

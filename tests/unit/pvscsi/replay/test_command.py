@@ -56,7 +56,7 @@ def test_json(run: Run) -> None:
         "left_out": {"of pass-through commands": 1},
         "cut": None,
     }
-    assert facts["disk"] == {"name": "mem:4194304", "bytes": 4194304}
+    assert facts["disk"] == {"name": "mem:4M", "bytes": 4194304}
     assert {kind: (each["requests"], each["bytes"]) for kind, each in facts["requests"].items()} == {
         "read": (4, 32768),
         "write": (2, 16384),
