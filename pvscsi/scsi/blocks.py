@@ -157,8 +157,15 @@ def _verify(unit: "LogicalUnit", task: Task, start: int, length: int, how: int) 
 
 def check_same(wanted: bytes | memoryview, found: bytearray | memoryview, at: int) -> None:
     """Raises `Check` with the offset of the first byte that differs; `at` is that of the first byte looked at."""
-    if wanted != found:
-        first = next(i for i, (left, right) in enumerate(zip(wanted, found, strict=True)) if left != right)
+    left, right = bytes(wanted), bytes(found)  # views compare item by item, bytes at once
+    if left != right:
+        first, end = 0, len(left)  # the first difference lies between these
+        while end - first > 1:
+            middle = (first + end) // 2
+            if left[first:middle] == right[first:middle]:
+                first = middle
+            else:
+                end = middle
         raise Check(MISCOMPARE, information=at + first)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from pvscsi.block.backend import Io, Op
 from pvscsi.scsi import sense as s
+from pvscsi.scsi.blocks import check_same
 from pvscsi.scsi.limits import CHUNK
 from pvscsi.scsi.task import Status
 from tests.unit.pvscsi.scsi.rig import BLOCK, BLOCKS, Bytes, Sent, ask, disk, pattern, read10, send, write10
@@ -230,6 +231,18 @@ def test_PVS_V_131_write_and_verify_writes_and_looks(size: int, flags: int) -> N
 
     assert (task.code, task.moved, backend.ops()) == (Status.GOOD, 2 * BLOCK, [Op.WRITE, Op.READ])
     assert bytes(backend.data[5 * BLOCK : 7 * BLOCK]) == pattern(1, 2)
+
+
+@pytest.mark.parametrize("differ", [{0}, {6}, {3, 4}, {0, 6}, {2, 3, 5, 6}])
+def test_of_many_differences_the_first_is_told(differ: set[int]) -> None:
+    found = bytearray(7)
+    for at in differ:
+        found[at] = 1
+
+    with pytest.raises(s.Check) as check:
+        check_same(bytes(7), memoryview(found), 100)
+
+    assert (check.value.sense, check.value.information) == (s.MISCOMPARE, 100 + min(differ))
 
 
 def test_PVS_V_131_write_and_verify_sees_a_medium_that_lies() -> None:
