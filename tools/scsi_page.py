@@ -41,7 +41,8 @@ CHOICES = """\
 - **Order of errors.** Opcode and length of the CDB, LUN, reservation, unit attention, not ready, write protection,
   fields of the CDB, LBA range, parameter list, medium.
 - **Unit attentions.** Power-on (29/01) is told each initiator once and covers whatever happened before. A reset
-  (29/02, 29/03) covers what was pending; of resets only the weightiest is told.
+  (29/02, 29/03) covers what was pending; of resets only the weightiest is told. Who loads a medium (START STOP UNIT)
+  is not told 28/00; all others are.
 - **Sense** is in fixed format unless D_SENSE is set. An LBA above 32 bits is then not told: INFORMATION is not valid.
 - **Write cache.** WCE is 1: FUA, SYNCHRONIZE CACHE, a stop and an eject make durable. WCE 0 makes every write
   durable, and clearing it flushes. A read with FUA flushes first. SYNCHRONIZE CACHE flushes the whole medium and

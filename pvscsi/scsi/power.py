@@ -22,7 +22,7 @@ def start_stop(unit: "LogicalUnit", task: Task) -> Steps | None:
         raise bad_cdb(4, 1)
     if how & _START:
         if how & _LOEJ:
-            unit.close_tray()
+            unit.close_tray(by=task.nexus)
         unit.stopped = False
         unit.settle()
         return None

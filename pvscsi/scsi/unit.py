@@ -328,13 +328,16 @@ class LogicalUnit:
             self.attention.add(s.CAPACITY_CHANGED)
             self.settle()
 
-    def load(self, medium: Backend | None) -> None:
-        """Put this medium in instead of what is there, and close the tray; None: take out what is there."""
+    def load(self, medium: Backend | None, *, by: int | None = None) -> None:
+        """Put this medium in instead of what is there, and close the tray; None: take out what is there.
+
+        Every initiator is told, except the one that asked for it (`by`).
+        """
         self.medium = medium
         self.tray.changed(present=medium is not None)
         self.measure()
         if medium is not None:
-            self.attention.add(s.MEDIUM_CHANGED)
+            self.attention.add(s.MEDIUM_CHANGED, but=by)
             self.settle()
 
     def eject(self) -> bool:
@@ -351,7 +354,7 @@ class LogicalUnit:
             self.tray.opened()
             self.measure()
 
-    def close_tray(self) -> None:
-        """What lies in the tray is in reach again."""
+    def close_tray(self, *, by: int | None = None) -> None:
+        """What lies in the tray is in reach again. `by`: see `load`."""
         if self.tray.open:
-            self.load(self.medium)
+            self.load(self.medium, by=by)

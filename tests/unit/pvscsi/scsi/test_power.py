@@ -76,8 +76,16 @@ def test_PVS_V_137_eject_and_load() -> None:
     assert [send(unit, EJECT).code for _ in range(2)] == [Status.GOOD] * 2
     assert (send(unit, TUR).code, heard, unit.backend) == (s.NO_MEDIUM, ["eject"], None)
     assert send(unit, LOAD).code == Status.GOOD
-    assert [send(unit, TUR).code for _ in range(2)] == [s.MEDIUM_CHANGED, Status.GOOD]
     assert ask(unit, read10(0, 1), BLOCK) == pattern(1, 1)
+
+
+def test_who_loads_the_medium_is_not_told_that_it_may_have_changed() -> None:
+    """Seen in: libiscsi's StartStopUnit and PreventAllow, which go on at once after their own load."""
+    unit = disk(removable=True)
+    soothe(unit, nexus=1)
+
+    assert [send(unit, cdb).code for cdb in (EJECT, LOAD, TUR)] == [Status.GOOD] * 3
+    assert [send(unit, TUR, nexus=1).code for _ in range(2)] == [s.MEDIUM_CHANGED, Status.GOOD]
 
 
 def test_a_load_of_what_is_loaded_is_no_change() -> None:
