@@ -6,7 +6,7 @@ from pvscsi.scsi.cdrom import Cdrom
 from pvscsi.scsi.disk import Disk
 from pvscsi.scsi.sense import INVALID_FIELD_IN_CDB
 from pvscsi.scsi.unit import LogicalUnit
-from tests.unit.pvscsi.scsi.rig import Bytes, ask, cdrom, disk, read10, send, unmap
+from tests.unit.pvscsi.scsi.rig import Bytes, ask, cdrom, disk, read16, send, unmap
 
 
 def inquiry(alloc: int = 0x1000, page: int | None = None) -> bytes:
@@ -91,7 +91,7 @@ def test_block_limits_are_those_that_are_held_to() -> None:
     unit = disk(block=512, physical=4096)
     found = unpack_from(">BBHIIIIIIIQ", ask(unit, inquiry(page=0xB0)), 4)
 
-    assert found == (0, 128, 8, 0xFFFF, 0, 0, 0x80_0000, 256, 8, 0x8000_0000, 0x80_0000)
+    assert found == (0, 128, 8, 0x1_0000, 0, 0, 0x10_0000, 256, 8, 0x8000_0000, 0x80_0000)
     assert len(ask(unit, inquiry(page=0xB0))) == 64
 
 
@@ -122,7 +122,6 @@ def test_characteristics_say_whether_it_turns(rotational: bool, rate: int) -> No
 
 def test_limits_reject_what_is_beyond_them() -> None:
     big: Disk = disk(Bytes(1 << 42))
-    cdb = bytes.fromhex("88 00 0000000000000000 00010000 00 00")
 
-    assert send(big, cdb).code == INVALID_FIELD_IN_CDB
-    assert send(big, read10(0, 0xFFFF)).short
+    assert send(big, read16(0, 0x1_0001)).code == INVALID_FIELD_IN_CDB
+    assert send(big, read16(0, 0x1_0000)).short
