@@ -6,20 +6,21 @@ plain write that overlaps one becomes a claim itself (see `blocks`).
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from pvscsi.block.backend import Io
 from pvscsi.scsi.command import Steps
 
 
+@dataclass(eq=False, slots=True)
 class Claim:
-    """Bytes from `start` to `stop`, as long as it is `held`."""
+    """A range of bytes somebody writes."""
 
-    __slots__ = ("held", "start", "stop")
-
-    def __init__(self, start: int, length: int) -> None:
-        self.start, self.stop, self.held = start, start + length, True
+    start: int
+    stop: int
 
     def overlaps(self, start: int, stop: int) -> bool:
+        """Some byte is in both."""
         return self.start < stop and start < self.stop
 
 
@@ -36,30 +37,29 @@ class Claims:
 
     def overlap(self, start: int, length: int) -> bool:
         """Some claim covers a part of this."""
-        return any(claim.overlaps(start, start + length) for claim in self._held)
+        return any(held.overlaps(start, start + length) for held in self._held)
 
     @contextmanager
     def hold(self, start: int, length: int) -> Iterator[Steps]:
         """Ask for a range; it is ours once the steps given are through, and until the context ends."""
-        mine = Claim(start, length)
-        before = [claim for claim in self._held if claim.overlaps(start, mine.stop)]
+        mine = Claim(start, start + length)
+        before = [held for held in self._held if held.overlaps(mine.start, mine.stop)]
         writes = [io for io in self.plain if mine.overlaps(io.offset, io.offset + io.length)]
         self._held[mine] = None
         self._changed()
         try:
             yield self._wait(before, writes)
         finally:
-            mine.held = False
             del self._held[mine]
             self._changed()
 
     def _wait(self, before: list[Claim], writes: list[Io]) -> Steps:
-        """One after the other: what has ended does not come back, so a look costs the same however many there are."""
+        """Each is asked after only until it is over: hundreds may stand in one queue."""
+        for claim in before:
+            while claim in self._held:
+                yield ()
         for io in writes:
             while io in self.plain:
-                yield ()
-        for claim in before:
-            while claim.held:
                 yield ()
 
     def clear(self) -> None:

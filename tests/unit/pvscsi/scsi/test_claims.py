@@ -6,6 +6,7 @@ import pytest
 
 from pvscsi.block.backend import Io
 from pvscsi.scsi import sense as s
+from pvscsi.scsi.claims import Claim, Claims
 from pvscsi.scsi.disk import Disk
 from pvscsi.scsi.task import Status, Work
 from tests.unit.pvscsi.scsi.rig import (
@@ -200,3 +201,26 @@ def test_a_reset_forgets_plain_writes(unit: Disk) -> None:
     send(unit, "00" * 6)
 
     assert not swap(unit, 0, ZERO, B).waits
+
+
+def test_a_long_queue_is_not_looked_through_again_and_again() -> None:
+    """Seen in: libiscsi's MultipathIO.CompareAndWriteAsync, which has two thousand on one block."""
+
+    class Counted(dict[Claim, None]):
+        looks = 0
+
+        def __contains__(self, claim: object) -> bool:
+            self.looks += 1
+            return super().__contains__(claim)
+
+    claims, count = Claims(lambda: None), 100
+    held = claims._held = Counted()
+    contexts = [claims.hold(0, BLOCK) for _ in range(count)]
+    turns = [iter(context.__enter__()) for context in contexts]
+
+    for context in contexts:
+        for turn in turns:
+            next(turn, None)
+        context.__exit__(None, None, None)
+
+    assert held.looks <= count * 2 * count
