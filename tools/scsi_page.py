@@ -52,7 +52,8 @@ CHOICES = """\
 - **Thin provisioning.** UNMAP, and WRITE SAME with UNMAP, only where the backend takes blocks back; LBPRZ only where
   they then read as zeros. WRITE SAME with UNMAP gives blocks back only when they read afterwards as what was sent.
   UNMAP checks all ranges before the first; after a failure those before it are done. ANCHOR is not offered.
-- **WRITE SAME** of 0 blocks goes on to the end (WSNZ 0). Data of another size than one block are 05/24/00.
+- **WRITE SAME** of 0 blocks goes on to the end (WSNZ 0). Data of another size than one block are 05/24/00, and so are
+  more data than COMPARE AND WRITE has blocks for.
 - **Stopping** makes a fixed disk not ready (02/04/02) until a start or a reset; a unit with a tray stays ready. Power
   conditions change nothing.
 - **A backend that fails**: 03/11/00 or 03/0C/00 with the LBA, 07/27/07 when it is full, 07/27/00 when it turns

@@ -179,6 +179,8 @@ def compare_and_write(unit: "Disk", task: Task) -> Steps | None:
         raise bad_cdb(13)
     check_range(unit, lba, count)
     length = count * unit.block
+    if 2 * length < task.room:  # then it is not clear where the half begins that is to be written
+        raise bad_cdb(13)
     if 2 * length > task.room:
         task.short = True
         return None

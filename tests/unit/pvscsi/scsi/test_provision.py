@@ -282,14 +282,23 @@ def test_PVS_V_132_the_longest_and_the_shortest() -> None:
     """COMPARE AND WRITE is held to its limit in VPD B0; of 0 blocks it is GOOD."""
     unit = disk(full())
     most = ask(unit, "12 01 b0 00 ff 00")[5]
-    data = b"\x77" * 2 * BLOCK * (most + 1)
+    both = b"\x77" * 2 * BLOCK
 
     assert most == COMPARE_BLOCKS_MAX
-    assert send(unit, compare_and_write(0, most), data).code == Status.GOOD
-    assert send(unit, compare_and_write(0, most + 1), data).code == s.INVALID_FIELD_IN_CDB
+    assert send(unit, compare_and_write(0, most), both * most).code == Status.GOOD
+    assert send(unit, compare_and_write(0, most + 1), both * (most + 1)).code == s.INVALID_FIELD_IN_CDB
     assert send(unit, compare_and_write(0, 0)).code == Status.GOOD
     assert send(unit, compare_and_write(BLOCKS, 0)).code == s.LBA_OUT_OF_RANGE
-    assert send(unit, compare_and_write(0, 1, 0x20), data).code == s.INVALID_FIELD_IN_CDB
+    assert send(unit, compare_and_write(0, 1, 0x20), both).code == s.INVALID_FIELD_IN_CDB
+
+
+@pytest.mark.parametrize(("count", "sent"), [(0, 2), (1, 3), (1, 4)])
+def test_compare_and_write_with_more_data_than_its_blocks_take(count: int, sent: int) -> None:
+    """Seen in: libiscsi's CompareAndWrite, which sends 2 * 256 blocks with a count of 0 as well."""
+    backend = full()
+    task = send(disk(backend), compare_and_write(0, count), b"\x77" * BLOCK * sent)
+
+    assert (task.code, backend.seen) == (s.INVALID_FIELD_IN_CDB, [])
 
 
 def test_PVS_V_132_fua() -> None:
