@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CAPTURE := tests/data/lan.pcapng
 
-.PHONY: demo test check bench bench-guest guest rules conformance clean
+.PHONY: demo test check bench bench-guest guest rules conformance judge clean
 
 demo: $(VENV)/ready  ## replay a real capture through the emulated NIC into a driver, on both transports
 	$(BIN)/pvdev replay $(CAPTURE)
@@ -38,6 +38,9 @@ rules: $(VENV)/dev  ## print docs/RULES.md anew
 
 conformance: $(VENV)/dev guest  ## run the conformance suite on our model and on QEMU's device, print docs/CONFORMANCE.md
 	$(BIN)/python tools/conformance_page.py
+
+judge: $(VENV)/dev  ## have libiscsi's iscsi-test-cu judge the SCSI target, print docs/JUDGE.md
+	$(BIN)/python tools/judge_page.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
