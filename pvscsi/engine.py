@@ -211,6 +211,7 @@ class Engine:
 
     def _complete(self, request: Request, lane: Lane | None) -> None:
         """Queue the completion of a request that has its result."""
+        request.ios = ()  # each names its request: as a circle they would keep the driver's memory until collected
         host, status, sense = request.host, request.status, 0
         if request.short and host is HostStatus.SUCCESS and status is Status.GOOD:
             host = HostStatus.DATARUN
