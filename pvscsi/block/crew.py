@@ -108,3 +108,4 @@ class Crew:
                     if not self._rung:
                         self._rung = True
                         os.eventfd_write(self._event, 1)
+            del io, share  # while it waits for more, a thread holds no memory of the last
