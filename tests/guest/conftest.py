@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from guest.cache import KitError
 from guest.dpdk import find_dpdk
+from guest.storage import find_storage
 
 from tests.guest.served import Host
 from vmxnet3.ports.tap import CLONE_DEVICE
@@ -25,6 +26,17 @@ def dpdk() -> Path:
     """DPDK's folder, fetched if need be, as `guest_kit` is."""
     try:
         return find_dpdk(fetch=os.environ.get("PVDEV_FETCH") != "0")
+    except KitError as error:
+        if os.environ.get("PVDEV_REQUIRE") == "all":
+            pytest.fail(f"PVDEV_REQUIRE=all, but: {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def storage() -> Path:
+    """The folder of the programs for disks, fetched if need be, as `guest_kit` is."""
+    try:
+        return find_storage(fetch=os.environ.get("PVDEV_FETCH") != "0")
     except KitError as error:
         if os.environ.get("PVDEV_REQUIRE") == "all":
             pytest.fail(f"PVDEV_REQUIRE=all, but: {error}")
