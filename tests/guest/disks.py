@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,12 +17,15 @@ from pvdev.control import ask
 from pvscsi.rules import RULES
 
 END_S = 20.0
+POWER_ON = "Power-on or device reset occurred"
+"""What Linux says of every disk it is the first to speak to, as a warning; of most, firmware is that."""
 
 
 class Served:
     """A served adapter; `words` are the command's options. In a `with` block; `end` gives its rule report."""
 
     def __init__(self, folder: Path, *words: str) -> None:
+        folder.mkdir(exist_ok=True)
         self.socket, self.control, self._log = folder / "scsi", folder / "control", (folder / "said").open("w+")
         command = [sys.executable, "-m", "pvdev.cli", "serve", "pvscsi", "--json", *words]
         command += ["--socket", str(self.socket), "--control", str(self.control)]
@@ -51,12 +54,13 @@ class Served:
         """The answer of a control, as `pvdev control` would show it. Raises `ConfigError`."""
         return ask(str(self.control), {"do": name, "args": list(args), "options": options})
 
-    def boot(self, kit: Kit, *tests: str, **options: Any) -> GuestReport:
-        """Run test scripts in a guest that has the adapter."""
-        return self.vm(kit, *tests, **options).run()
+    def boot(self, kit: Kit, *tests: str, beside: "Sequence[Served]" = (), **options: Any) -> GuestReport:
+        """Run test scripts in a guest that has the adapter, and those `beside` it."""
+        return self.vm(kit, *tests, beside=beside, **options).run()
 
-    def vm(self, kit: Kit, *tests: str, on_event: Callable[[str], object] | None = None, **options: Any) -> Vm:
-        return Vm(kit, tests, devices=[vfio_user(self.socket)], on_event=on_event, **options)
+    def vm(self, kit: Kit, *tests: str, beside: "Sequence[Served]" = (), **options: Any) -> Vm:
+        """The guest `boot` would run, for a test that talks to it meanwhile."""
+        return Vm(kit, tests, devices=[vfio_user(each.socket) for each in (self, *beside)], **options)
 
     def end(self) -> dict[str, Any]:
         """Ctrl-C, and the report that is printed then."""
