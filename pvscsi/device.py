@@ -144,16 +144,21 @@ class Pvscsi:
 
     def remove(self, number: int) -> Target:
         """Pull a target out: what it was asked ends, then the driver is told."""
-        engine = self._running()
-        if engine is not None:
-            with self._reaching():
-                engine.abort_all(HostStatus.BUSRESET, number)
-                self._publish(engine)
+        self.end(number)
         target = self.targets.pop(number)
         if self._engine is not None:
             self._engine.forget(number)
         self._tell(MSG_DEV_REMOVED, number)
         return target
+
+    def end(self, number: int) -> None:
+        """End what a target was asked, as a reset of the bus would: its medium is about to go."""
+        engine = self._running()
+        if engine is not None:
+            with self._reaching():
+                engine.abort_all(HostStatus.BUSRESET, number)
+                self._publish(engine)
+                self.kicked = True  # whoever calls from outside does not deliver interrupts; a round of service does
 
     def _tell(self, kind: int, number: int) -> None:
         if self._engine is None:
