@@ -38,14 +38,15 @@ class Shelf:
         self.device, self._block, self._physical, self._write_cache = device, block, physical, write_cache
         self._epoll = select.epoll()
         self._media: dict[int, Medium] = {}
+        self._fault: str | None = None  # of a medium that is not here any more
 
     def fileno(self) -> int:
         return self._epoll.fileno()
 
     @property
     def fault(self) -> str | None:
-        """The first thing the host failed a medium in."""
-        return next((medium.fault for medium in self._media.values() if medium.fault), None)
+        """The first thing the host failed a medium in, also one that has been taken out since."""
+        return self._fault or next((medium.fault for medium in self._media.values() if medium.fault), None)
 
     def close(self) -> None:
         for number in tuple(self._media):
@@ -87,17 +88,20 @@ class Shelf:
         self._let_go(number)
 
     def load(self, number: int, text: str) -> None:
-        """Put another medium into a drive."""
-        unit = self._unit(number)
+        """Put another medium into a drive, unless the guest has locked the door."""
+        unit = self._drive(number)
+        if unit.tray.locked_by and not unit.tray.open:
+            raise ConfigError(_locked(number))
         medium = open_disk(text)
+        self.device.end(number)
         unit.load(medium)
         self._let_go(number)
         self._hold(number, medium)
 
     def eject(self, number: int) -> None:
         """Take the medium out, unless the guest has locked the door."""
-        if not self._unit(number).eject():
-            raise ConfigError(f"target {number}: the guest has locked the door; eject it there")
+        if not self._drive(number).eject():
+            raise ConfigError(_locked(number))
 
     def grown(self, number: int) -> None:
         """Look at the size of a medium again."""
@@ -125,6 +129,12 @@ class Shelf:
             raise ConfigError(f"target {number}: there is none; there is {there}")
         return target.units[UNIT]
 
+    def _drive(self, number: int) -> LogicalUnit:
+        unit = self._unit(number)
+        if not unit.removable:
+            raise ConfigError(f"target {number}: a disk that is fixed in its place; use detach, and attach another")
+        return unit
+
     def _place(self, number: int | None) -> int:
         free = [n for n in range(MAX_TARGETS) if n != INITIATOR and n not in self.device.targets]
         if number is None and free:
@@ -141,9 +151,14 @@ class Shelf:
     def _let_go(self, number: int) -> None:
         medium = self._media.pop(number, None)
         if medium is not None:
+            self._fault = self._fault or medium.fault
             if medium.fileno() >= 0:
                 self._epoll.unregister(medium.fileno())
             medium.close()
+
+
+def _locked(number: int) -> str:
+    return f"target {number}: the guest has locked the door; eject it there"
 
 
 def controls(shelf: Shelf) -> Mapping[str, Callable[..., object]]:
