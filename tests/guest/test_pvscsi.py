@@ -1,10 +1,16 @@
 """An unmodified Linux 6.12 with its own vmw_pvscsi driver on our adapter, over vfio-user."""
 
+from collections.abc import Callable
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
+from random import Random
 
 import pytest
 from guest.kit import Kit
+from pycdlib import PyCdlib
 
+from pvdev.errors import ConfigError
 from tests.guest.disks import POWER_ON, Served, broken
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.usefixtures("storage")]
@@ -48,3 +54,55 @@ def test_what_fio_writes_it_reads_back(guest_kit: Kit, tmp_path: Path) -> None:
     assert report.dmesg == []
     assert min(report.values[what] for what in ("reads", "writes", "trims")) > 500
     assert (broken(end), end["fault"]) == ([], None)
+
+
+def test_sg3_utils_find_a_disk_as_it_should_be(guest_kit: Kit, tmp_path: Path) -> None:
+    with Served(tmp_path, "--disk", f"file:{tmp_path / 'disk.img'},create=yes,size=64M") as served:
+        report = served.boot(guest_kit, "disk_sg", params={"blocks": (64 << 20) // 512}, deadline_s=120.0).check()
+        end = served.end()
+
+    assert [line for line in report.dmesg if not line.endswith(POWER_ON)] == []  # after resets
+    assert (broken(end), end["fault"]) == ([], None)
+
+
+def make_disc(path: Path, text: str) -> str:
+    """A CD image with file HELLO, which says `text`, and a MiB of noise with its sum; the notation of a disk."""
+    noise = Random(text).randbytes(1 << 20)
+    sums = f"{sha256(noise).hexdigest()}  NOISE\n"
+    disc = PyCdlib()
+    disc.new(rock_ridge="1.09")
+    for name, data in (("HELLO", f"{text}\n".encode()), ("NOISE", noise), ("SUMS", sums.encode())):
+        disc.add_fp(BytesIO(data), len(data), f"/{name}.;1", rr_name=name)
+    disc.write(str(path))
+    disc.close()
+    return f"file:{path},readonly=yes"
+
+
+def test_discs_are_mounted_ejected_and_changed(guest_kit: Kit, tmp_path: Path) -> None:
+    discs = {name: make_disc(tmp_path / f"{name}.iso", name) for name in ("alpha", "beta")}
+    refused: list[str] = []
+
+    with Served(tmp_path, "--disk", "mem:1M", "--cdrom", discs["alpha"], "--cdrom", "") as served:
+
+        def press_locked() -> None:
+            with pytest.raises(ConfigError) as caught:
+                served.do("eject", 1)
+            refused.append(str(caught.value))
+
+        does: dict[str, Callable[[], object]] = {
+            "press-locked": press_locked,
+            "press": lambda: served.do("eject", 1),
+            "load-b": lambda: served.do("load", 1, discs["beta"]),
+            "load-a": lambda: served.do("load", 1, discs["alpha"]),
+        }
+
+        def on_event(name: str) -> None:
+            does[name]()
+            vm.send("done")
+
+        vm = served.vm(guest_kit, "disk_cd", params={"a": "alpha", "b": "beta"}, on_event=on_event)
+        report = vm.run().check()
+        end = served.end()
+
+    assert refused == ["target 1: the guest has locked the door; eject it there"]
+    assert (report.dmesg, broken(end), end["fault"]) == ([], [], None)
