@@ -1,5 +1,6 @@
 """An unmodified Linux 6.12 with its own vmw_pvscsi driver on our adapter, over vfio-user."""
 
+import re
 from collections.abc import Callable
 from hashlib import sha256
 from io import BytesIO
@@ -106,3 +107,34 @@ def test_discs_are_mounted_ejected_and_changed(guest_kit: Kit, tmp_path: Path) -
 
     assert refused == ["target 1: the guest has locked the door; eject it there"]
     assert (report.dmesg, broken(end), end["fault"]) == ([], [], None)
+
+
+AFTER_PULL = re.compile(r"0:0:5:0|dev sd[b-z]|callbacks suppressed", re.IGNORECASE)  # of what is complained
+ROUNDS, WARM, LEAK_MOST = 50, 5, 4 << 20
+
+
+def test_a_disk_comes_and_goes_under_load(guest_kit: Kit, tmp_path: Path) -> None:
+    """What the server holds after the last round is what it held after the first few."""
+    disk = f"file:{tmp_path / 'disk.img'},create=yes,size=16M"
+    held: list[tuple[int, int, int]] = []
+
+    with Served(tmp_path, "--disk", "mem:16M") as served:
+
+        def on_event(name: str) -> None:
+            if name == "plug":
+                held.append((served.descriptors(), served.threads(), served.resident()))
+                served.do("attach", disk, target=5)
+            else:
+                served.do("detach", 5)
+
+        params = {"plugged": 5, "times": ROUNDS}
+        report = served.boot(guest_kit, "disk_plug", params=params, smp=2, deadline_s=180.0, on_event=on_event).check()
+        end = served.end()
+
+    descriptors, threads, resident = zip(*held[WARM:], strict=True)
+    assert len(held) == ROUNDS
+    assert set(descriptors) == {descriptors[0]}
+    assert set(threads) == {threads[0]}
+    assert resident[-1] - resident[0] < LEAK_MOST
+    assert [line for line in report.dmesg if not AFTER_PULL.search(line)] == []
+    assert (broken(end), end["fault"]) == ([], None)

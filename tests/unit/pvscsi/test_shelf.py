@@ -1,5 +1,8 @@
 """A served adapter's disks and drives, changed from outside: what may be done, and what is refused in one line."""
 
+import gc
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from struct import pack
@@ -13,7 +16,8 @@ from pvdev.errors import ConfigError
 from pvdev.kinds import Built, load
 from pvdev.transport.inproc import LocalPort
 from pvscsi.device import Pvscsi
-from pvscsi.driver import Disk, Driver, cdb
+from pvscsi.driver import Disk, Driver, Message, cdb
+from pvscsi.driver.rings import MSG_CONS, MSG_PROD
 from pvscsi.wire import HostStatus
 
 
@@ -147,3 +151,35 @@ def test_what_the_host_failed_a_disk_in_is_told_when_it_is_gone(tmp_path: Path) 
     assert str(lost.sense).startswith("04/44/00")
     assert served.built.faults() == "faulty mem:1M: gone after 2 transfers, as asked for; start again"
     served.close()
+
+
+@pytest.mark.parametrize("wrapped", ["", "slow,latency=1s,of="], ids=["quick", "slow"])
+def test_a_disk_comes_and_goes_under_load_and_leaves_nothing(served: Served, tmp_path: Path, wrapped: str) -> None:
+    """50 times; what is asked of it ends, whether it was done or not, and the other disk does all it is asked."""
+    gc.collect()  # what other tests left is not to go away meanwhile
+    steady, driver, rings = served.drive(0, 512), served.driver, served.driver.rings
+    assert rings is not None
+    disk = f"{wrapped}file:{tmp_path / 'disk.img'},create=yes,size=1M"
+    held: list[tuple[int, int]] = []
+
+    for n in range(50):
+        served.say("attach", disk, target=5)
+        coming = Disk(driver, 5)
+        coming.settle()
+        held.append((len(os.listdir("/proc/self/fd")), threading.active_count()))
+        sent = [coming.submit(cdb.read(8 * k, 8), read=4096) for k in range(10)]
+        sent += [coming.submit(cdb.write(k, 1), write=bytes([n]) * 512) for k in range(10)]
+        steadily = [steady.submit(cdb.write(k, 1), write=bytes([n]) * 512) for k in range(10)]
+        served.say("detach", 5)
+        late = coming.submit(cdb.read(0, 1), read=512)
+        driver.wait(*sent, *steadily, late)
+
+        assert {request.host for request in sent} <= {HostStatus.SUCCESS, HostStatus.BUSRESET}
+        assert all(request.good for request in steadily)
+        assert late.host == HostStatus.SELTIMEO
+        assert driver.messages() == [Message(True, 5, 0), Message(False, 5, 0)]
+
+    assert set(held) == {held[0]}
+    assert driver.outstanding == 0
+    assert rings.state[MSG_PROD] == rings.state[MSG_CONS] == 100
+    assert served.device.rules.numbers() == set()
