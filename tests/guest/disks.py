@@ -73,7 +73,6 @@ class Served:
 
     def said(self) -> str:
         """What it has said so far, besides the report."""
-        self._log.flush()
         return Path(self._log.name).read_text()
 
     # -- what the process holds ---------------------------------------------------------------------------------------

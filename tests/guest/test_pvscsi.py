@@ -6,6 +6,7 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from random import Random
+from resource import RLIMIT_FSIZE, prlimit
 
 import pytest
 from guest.kit import Kit
@@ -138,3 +139,36 @@ def test_a_disk_comes_and_goes_under_load(guest_kit: Kit, tmp_path: Path) -> Non
     assert resident[-1] - resident[0] < LEAK_MOST
     assert [line for line in report.dmesg if not AFTER_PULL.search(line)] == []
     assert (broken(end), end["fault"]) == ([], None)
+
+
+BACKENDS = (  # targets 0 to 5 of disk_faults.sh; 2 is a file
+    *("mem:16M", "faulty,bad=1M+4K,of=mem:16M", "file:{},create=yes,size=32M"),
+    *("faulty,hang=40,of=mem:16M", "slow,write=3600s,of=mem:16M", "faulty,gone=60,of=mem:16M"),
+)
+FULL = 8 << 20
+
+
+def test_disks_fail_each_in_its_own_way(guest_kit: Kit, tmp_path: Path) -> None:
+    """The host's file system is full, to that process, where its limit of a file's size is."""
+    image = tmp_path / "disk.img"
+    words = [word for backend in BACKENDS for word in ("--disk", backend.format(image))]
+
+    with Served(tmp_path, *words) as served:
+        pid = served.process.pid
+        _, most = prlimit(pid, RLIMIT_FSIZE)
+        prlimit(pid, RLIMIT_FSIZE, (FULL, most))
+
+        def on_event(name: str) -> None:
+            prlimit(pid, RLIMIT_FSIZE, (most, most))
+            vm.send("done")
+
+        vm = served.vm(guest_kit, "disk_faults", smp=2, deadline_s=150.0, on_event=on_event)
+        vm.run().check()
+        targets = served.do("status")["targets"]
+        end = served.end()
+
+    full = f"file {image}: write: File too large; make room on the host"
+    gone = "faulty mem:16M: gone after 60 transfers, as asked for; start again"
+    assert [targets[str(number)]["fault"] for number in range(6)] == [None, None, full, None, None, gone]
+    assert (broken(end), end["fault"]) == ([], full)
+    assert served.said().splitlines()[-1] == full

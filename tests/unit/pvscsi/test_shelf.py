@@ -1,7 +1,6 @@
 """A served adapter's disks and drives, changed from outside: what may be done, and what is refused in one line."""
 
 import gc
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,7 +165,7 @@ def test_a_disk_comes_and_goes_under_load_and_leaves_nothing(served: Served, tmp
         served.say("attach", disk, target=5)
         coming = Disk(driver, 5)
         coming.settle()
-        held.append((len(os.listdir("/proc/self/fd")), threading.active_count()))
+        held.append((len([*Path("/proc/self/fd").iterdir()]), threading.active_count()))
         sent = [coming.submit(cdb.read(8 * k, 8), read=4096) for k in range(10)]
         sent += [coming.submit(cdb.write(k, 1), write=bytes([n]) * 512) for k in range(10)]
         steadily = [steady.submit(cdb.write(k, 1), write=bytes([n]) * 512) for k in range(10)]

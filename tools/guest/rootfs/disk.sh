@@ -56,7 +56,7 @@ through() { # 64 KiB at once where all is even
 	local file=$1 to=$2 at=$3 count=$4 size=4096
 	shift 4
 	[ $(((at | count) % 16)) != 0 ] || { size=65536; at=$((at / 16)); count=$((count / 16)); }
-	dd "$file" bs=$size "$to=$at" count=$count "$@" 2> /tmp/dd || { cat /tmp/dd >&2; return 1; }
+	dd "$file" bs=$size "$to=$at" count=$count status=none "$@"
 }
 # zeros PAGE PAGES: they read so
 zeros() {
