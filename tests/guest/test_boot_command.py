@@ -2,23 +2,39 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from guest.initramfs import build
 from guest.kit import Kit
+from guest.scripts import build_for
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
 
-def test_boot_runs_a_guest_with_our_device_and_reports(guest_kit: Kit) -> None:
-    command = [sys.executable, "-m", "pvdev.cli", "boot", "--device", "vmxnet3 --port loopback", "--accel", "tcg"]
-    command += ["--kernel", str(guest_kit.kernel), "--initrd", str(build(guest_kit))]
-    command += ["--append", "console=ttyS0 quiet pvdev.test=nic_bind pvdev.timeout=50", "--strict"]
+def boot(kit: Kit, device: str, test: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pvdev.cli", "boot", "--device", device, "--accel", "tcg"]
+    command += ["--kernel", str(kit.kernel), "--initrd", str(build_for(kit, [test]))]
+    command += ["--append", f"console=ttyS0 quiet pvdev.test={test} pvdev.timeout=50", "--strict"]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False)
 
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False)
+
+def test_boot_runs_a_guest_with_our_device_and_reports(guest_kit: Kit) -> None:
+    done = boot(guest_kit, "vmxnet3 --port loopback", "nic_bind")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ok 3 driver" in done.stdout
     assert "not ok" not in done.stdout
     assert "vmxnet3-0: rules broken: none" in done.stdout
     assert "vmxnet3-0: client connected: QEMU" in done.stderr
+
+
+def test_boot_runs_a_guest_with_a_disk_of_ours(guest_kit: Kit, tmp_path: Path) -> None:
+    disk = f"file:{tmp_path / 'x.img'},create=yes,size=16M"
+
+    done = boot(guest_kit, f"pvscsi --disk {disk} --profile seabios --profile linux", "disk_bind")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok 8 round_trip" in done.stdout
+    assert "not ok" not in done.stdout
+    assert "pvscsi-0: client connected: QEMU" in done.stderr
+    assert (tmp_path / "x.img").read_bytes()[1 << 20 : 2 << 20].count(0) < 1 << 16  # noise
