@@ -29,7 +29,7 @@ def start_at(rig: Rig, rings: Rings, index: int) -> None:
 
 def laps(rig: Rig, driver: Driver, batch: Batch, count: int) -> None:
     """`count` reads of 8 blocks through a batch, each checked against what the disk holds."""
-    random, wanted, sent, done = Random(count), pattern(8 << 20, 54), 0, 0
+    random, wanted, sent, done = Random(count), pattern(1 << 20, 54), 0, 0
     where = list(range(0, 1024, 8))
     lbas: dict[int, int] = {}
     while done < count:
