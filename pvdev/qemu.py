@@ -34,6 +34,12 @@ class Qemu:
     def __str__(self) -> str:
         return f"QEMU {'.'.join(map(str, self.version))}: {shlex.join(self.command)}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it needs beside: an unpacked QEMU does not know where its modules are; qtest is one."""
+        root = cache_dir() / "qemu"
+        return {"QEMU_MODULE_DIR": str(root / LIBRARIES / "qemu")} if str(root / LIBRARIES) in self.command else {}
+
 
 def cache_dir() -> Path:
     """Where the guest kit unpacks to: below PVDEV_CACHE, XDG_CACHE_HOME or ~/.cache; perhaps not there yet."""
@@ -42,6 +48,11 @@ def cache_dir() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pvdev"
     return base.absolute() / "guest"
+
+
+def named_qemu(command: str | None) -> Qemu:
+    """The QEMU a command line starts; without one the one `find_qemu` finds. Raises `ConfigError`."""
+    return check(tuple(shlex.split(command)), command) if command else find_qemu()
 
 
 def find_qemu() -> Qemu:

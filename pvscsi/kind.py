@@ -1,6 +1,6 @@
 """PVSCSI on the command line."""
 
-from pvdev.kinds import Kind, Replay
+from pvdev.kinds import Kind, Replay, Suite
 from pvscsi.served import PARAMS, build
 
 
@@ -12,4 +12,11 @@ def replay() -> Replay:
     return Replay("block traces (blkparse's text, fio's iologs)", recognises, replay)
 
 
-KIND = Kind("pvscsi", "the paravirtual storage adapter, with disks and CD drives", PARAMS, build, replay)
+def suite() -> Suite:
+    """The conformance suite."""
+    from pvscsi.conform.suite import SUITE
+
+    return SUITE
+
+
+KIND = Kind("pvscsi", "the paravirtual storage adapter, with disks and CD drives", PARAMS, build, replay, suite)

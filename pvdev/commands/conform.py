@@ -124,7 +124,9 @@ def _subcommand(name: str, suite: kinds.Suite) -> click.Command:
         click.Option(["--target"], default="local", show_default=True, help=suite.targets),
         *suite.params,
         click.Option(
-            ["--rule", "rules"], multiple=True, help="only the tests of this rule (VMX-V-030); may be repeated"
+            ["--rule", "rules"],
+            multiple=True,
+            help="only the tests of this rule, by its number in docs/RULES.md; may be repeated",
         ),
         click.Option(["--junit"], type=file, help="write a JUnit report, each case with its rule"),
         click.Option(["--ktap"], type=file, help="write a report in the kernel's test format"),

@@ -4,7 +4,8 @@ Ref: Intel 82Q35 datasheet, PCIEXBAR (where config space is mapped); PCI Local B
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 from pvdev.arena import Arena
@@ -22,6 +23,7 @@ from pvdev.pci import (
     STATUS,
     STATUS_INTX,
 )
+from pvdev.transport.qtest import QtestMachine
 
 RESERVED = 1 << 20  # the first MiB of a PC is not all RAM
 WINDOW = 0xB000_0000  # where config space is mapped: 4 KiB per function
@@ -204,3 +206,19 @@ class QtestPort:
         self._mail.release()
         self.machine.close()
         self.arena.close()
+
+
+@contextmanager
+def qtest_port(
+    command: Sequence[str], words: Sequence[str], *, slot: int, memory: int, env: Mapping[str, str] | None = None
+) -> Iterator[QtestPort]:
+    """A QEMU that `command` and `words` start, and the port of its function in `slot`, with `memory` bytes to lend.
+
+    Raises `ConfigError` when it does not start.
+    """
+    with ExitStack() as stack:
+        arena = Arena(memory + RESERVED, 0)
+        stack.callback(arena.close)
+        machine = QtestMachine(command, words, arena.block, env=env)
+        stack.callback(machine.close)
+        yield QtestPort(machine, arena, slot)

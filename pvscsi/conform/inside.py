@@ -29,6 +29,7 @@ from pvscsi.scsi.target import Target
 from pvscsi.scsi.unit import LogicalUnit
 
 PATIENCE_S = 5.0
+FEW = 5_000  # requests of a race where nobody asked for more
 
 
 class HeldDisk(Wrapper):
@@ -207,6 +208,7 @@ class ModelBench:
 
     name: str = "local"
     budget: int = BUDGET
+    race: int = FEW
     options: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
@@ -222,6 +224,7 @@ class ServedBench:
     """Models behind a vfio-user server each."""
 
     name: str = "vfio-user"
+    race: int = FEW
 
     @contextmanager
     def connect(self, drives: Drives | None, **options: Any) -> Iterator[ModelTarget]:

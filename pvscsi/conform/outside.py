@@ -9,7 +9,7 @@ from typing import Any
 
 from pvdev.errors import ConfigError, PeerError
 from pvdev.transport.vfio_user import VfioUserPort
-from pvscsi.conform.target import ARENA, DISK, Can, Drives, Reached, cannot
+from pvscsi.conform.target import ARENA, DISK, Can, Drives, Reached, cannot, need_for
 from pvscsi.driver import CommandFailed, Disk, Driver
 
 QUIET_S = 0.002  # several times over of nothing coming is "the device has done all it can"
@@ -35,9 +35,11 @@ class ServerTarget(Reached):
 class ServerBench:
     """The adapter a vfio-user server has at `path`. What is on the disk at place 0 is overwritten."""
 
-    def __init__(self, path: str) -> None:
+    name = "vfio-user"
+
+    def __init__(self, path: str, *, race: int) -> None:
         """Raises `ConfigError` when nobody listens there, or there is no disk that will do."""
-        self.name = "vfio-user"
+        self.race = race
         self._path = Path(path)
         with self._attach() as port:
             driver = Driver(port, strict=False).bring_up()
@@ -70,6 +72,7 @@ class ServerBench:
     @contextmanager
     def connect(self, drives: Drives | None, **options: Any) -> Iterator[ServerTarget]:
         if drives is not None:
+            need_for(drives.values(), frozenset())
             cannot(Can.DRIVES)
         if options:
             cannot(Can.OPTIONS)

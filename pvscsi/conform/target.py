@@ -4,7 +4,7 @@ A test asks for what it does, never for what kind of target it has: `need` makes
 be done.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -21,7 +21,10 @@ class Can(Enum):
     """What not every target can do; the value completes "this target cannot ..."."""
 
     DRIVES = "be given drives of the test's own"
+    LUNS = "have several units at one place"
     HOLD = "have a disk keep its commands for a while"
+    ERRORS = "have a disk that fails"
+    CUT = "have a disk lose what is not durable"
     PLUG = "have drives plugged in and out"
     MEDIA = "have its media changed from outside"
     RULES = "tell which rules it saw broken"
@@ -48,6 +51,17 @@ class Drive:
     bad: tuple[tuple[int, int], ...] = ()
     full: bool = False
     luns: int = 1
+
+    @property
+    def needs(self) -> frozenset[Can]:
+        """What a target must be able to do to have it."""
+        wanted = {
+            Can.LUNS: self.luns > 1,
+            Can.HOLD: self.held,
+            Can.ERRORS: bool(self.bad) or self.full,
+            Can.CUT: self.volatile,
+        }
+        return frozenset(can for can, there in wanted.items() if there)
 
 
 DISK, CD = Drive(), Drive("cdrom", 1 << 20)
@@ -96,7 +110,7 @@ class Target(Protocol):
         ...
 
     def power_cut(self, number: int) -> None:
-        """MEDIA: a `volatile` disk loses what is not durable."""
+        """CUT: a `volatile` disk loses what is not durable."""
         ...
 
 
@@ -106,6 +120,11 @@ class Bench(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def race(self) -> int:
+        """How many requests a race between producer and consumer is to have."""
+        ...
+
     def connect(self, drives: Drives | None, **options: Any) -> AbstractContextManager[Target]: ...
 
 
@@ -114,6 +133,13 @@ def need(target: Target, *wanted: Can) -> None:
     for can in wanted:
         if can not in target.can:
             cannot(can)
+
+
+def need_for(drives: Iterable[Drive], can: frozenset[Can]) -> None:
+    """End the test as not applicable unless a target that can do these can have such drives."""
+    for drive in drives:
+        for wanted in sorted(drive.needs - can, key=lambda each: each.name):
+            cannot(wanted)
 
 
 def cannot(can: Can) -> NoReturn:
@@ -144,4 +170,4 @@ class Reached:
         cannot(Can.MEDIA)
 
     def power_cut(self, number: int) -> None:
-        cannot(Can.MEDIA)
+        cannot(Can.CUT)

@@ -4,15 +4,13 @@ from random import Random
 
 import pytest
 
-from pvdev.transport.vfio_user import Polling
-from pvscsi.conform.inside import served
+from pvscsi.conform.race import race
 from pvscsi.conform.rig import Rig
-from pvscsi.driver import Batch, Disk, Driver, cdb
+from pvscsi.conform.target import Bench
+from pvscsi.driver import Disk, Driver, cdb
 from pvscsi.driver.pci import line_up, mask_vector, pending
-from pvscsi.driver.rings import REQ_CONS, THRESHOLD, Rings
+from pvscsi.driver.rings import THRESHOLD, Rings
 from pvscsi.wire import Intr
-
-RACE = 150_000  # requests of the race test: about 3 s here; hardware does millions
 
 
 def rings_of(driver: Driver) -> Rings:
@@ -146,45 +144,13 @@ def test_PVS_V_094_firmware_that_polls(rig: Rig, profile: str) -> None:
     assert rig.fired() == 0
 
 
-def race(driver: Driver, count: int) -> int:
-    """Publish `count` reads in random batches, kicking only as the threshold asks; how many kicks there were."""
-    batch, random = Batch(driver, 64, blocks=1), Random(95)
-    rings, kicks, sent, done = rings_of(driver), 0, 0, 0
-    kick = driver.kick_io
-
-    def counted(value: int = 0) -> None:
-        nonlocal kicks
-        kicks += 1
-        kick(value)
-
-    driver.kick_io = counted  # type: ignore[method-assign]
-    while done < count:
-        sent += batch.submit(range(min(random.choice((1, 1, 2, 30)), count - sent)))
-        if random.random() < 0.2 or batch.out >= 32:
-            assert driver.port.until(lambda: rings.done > 0), f"{batch.out} requests are stuck after {done}"
-        done += len(batch.reap())
-    return kicks
-
-
-def test_PVS_V_095_no_request_is_lost(rig: Rig) -> None:
+def test_PVS_V_095_no_request_is_lost(rig: Rig, bench: Bench) -> None:
     disk = rig.disk(profile="linux")
     assert disk.driver.calls
 
-    race(disk.driver, RACE // 30)
+    race(disk.driver, bench.race)
 
     assert rings_of(disk.driver).waiting == 0
-
-
-@pytest.mark.slow
-def test_PVS_V_095_no_request_is_lost_while_the_device_polls() -> None:
-    with served(None, polling=Polling()) as (_, port):
-        driver = Driver(port).bring_up(profile="linux")
-        Disk(driver).settle()
-
-        kicks = race(driver, RACE)
-
-        assert kicks < RACE // 10  # the threshold saves most of them
-        driver.close()
 
 
 def test_PVS_V_096_idle_means_call_me(rig: Rig) -> None:
@@ -195,23 +161,3 @@ def test_PVS_V_096_idle_means_call_me(rig: Rig) -> None:
         one(rig, disk)
         assert rig.port.until(lambda: state[THRESHOLD] <= 1)
         disk.driver.wait()
-
-
-@pytest.mark.slow
-def test_PVS_V_096_idle_after_polling() -> None:
-    with served(None, polling=Polling()) as (_, port):
-        driver = Driver(port).bring_up(profile="linux")
-        disk = Disk(driver)
-        disk.settle()
-        state = rings_of(driver).state
-        seen = 0
-
-        for n in range(20):
-            for _ in range(50):
-                disk.read(n, 1)
-                seen = max(seen, state[THRESHOLD])
-            assert port.until(lambda: state[THRESHOLD] <= 1)
-            assert state[REQ_CONS] == rings_of(driver).req_prod
-
-        assert seen > 1
-        driver.close()

@@ -82,9 +82,20 @@ class Batch:
         for at in range(0, len(data), size):
             raw = data[at : at + size]
             number = good.get(raw)
-            if number is None or not out[number]:
-                raise DeviceBroke("PVS-V-050", f"a completion of a batch: {wire.COMPLETION.decode(raw)}")
+            if number is None:
+                number = self._uncounted(raw)
+            if not out[number]:
+                raise DeviceBroke("PVS-V-050", f"a completion nobody waits for: {wire.COMPLETION.decode(raw)}")
             out[number] = False
             done.append(number)
         self.free += done
         return done
+
+    def _uncounted(self, raw: bytes) -> int:
+        """The number of one that is GOOD but does not say what it moved: a broken duty. Raises `DeviceBroke`."""
+        context, moved, *rest = wire.COMPLETION.struct.unpack(raw)
+        number = int(context) - _BASE
+        if moved or any(rest) or not 0 <= number < len(self._out):
+            raise DeviceBroke("PVS-V-050", f"a completion of a batch: {wire.COMPLETION.decode(raw)}")
+        self._driver.complain("PVS-V-061", f"0 bytes moved of {self.size}")
+        return number

@@ -47,7 +47,7 @@ class Commands:
         self.complaints: list[DeviceBroke] = []
         self.profile: Profile = PROFILES["plain"]
         self.config = Config()
-        self.memory = Memory(port, self._complain)
+        self.memory = Memory(port, self.complain)
         self.pci: PciFacts | None = None
         self.intr = "intx"  # the kind of interrupt that is on
         self.targets = FEW
@@ -56,7 +56,8 @@ class Commands:
         self.has_messages = self.has_calls = False  # what the probes said
         self.calls = False  # the request call threshold is in force
 
-    def _complain(self, rule: str, what: str) -> None:
+    def complain(self, rule: str, what: str) -> None:
+        """A duty is seen broken: raises `DeviceBroke` with `strict`."""
         complaint = DeviceBroke(rule, what)
         if self.strict:
             raise complaint
@@ -95,7 +96,7 @@ class Commands:
         """INTR_STATUS."""
         value = self.reg(wire.REG_INTR_STATUS)
         if value & ~wire.INTR_ALL:
-            self._complain("PVS-V-008", f"INTR_STATUS has reserved bits: {value:#x}")
+            self.complain("PVS-V-008", f"INTR_STATUS has reserved bits: {value:#x}")
         return Intr(value & wire.INTR_ALL)
 
     def acknowledge(self, which: int | None = None) -> Intr:
@@ -127,7 +128,7 @@ class Commands:
             return
         answer = self.command(command, argument)
         if answer != wanted:
-            self._complain(rule, f"{command.name} answered {answer:#x}, not {wanted}")
+            self.complain(rule, f"{command.name} answered {answer:#x}, not {wanted}")
 
     def config_page(self, number: int, address: int, *, size: int = wire.PAGE, at: int = 0) -> ConfigPage:
         """CONFIG into `size` bytes of memory, `at` bytes behind their start; the header says failure before."""
@@ -140,9 +141,9 @@ class Commands:
         page = ConfigPage(self.status() if self.profile.checks else 0, raw)
         length = 4 * page.header["numDwords"] if page.ok else wire.CONFIG_HEADER.size
         if raw[length:].strip(bytes([GUARD])):
-            self._complain("PVS-V-040", f"CONFIG page {number:#x} wrote more than {length} bytes")
+            self.complain("PVS-V-040", f"CONFIG page {number:#x} wrote more than {length} bytes")
         if at and bytes(piece.view[:at]).strip(bytes([GUARD])):
-            self._complain("PVS-V-040", f"CONFIG page {number:#x} wrote before its buffer")
+            self.complain("PVS-V-040", f"CONFIG page {number:#x} wrote before its buffer")
         self.memory.give(piece)
         return page
 
@@ -153,7 +154,7 @@ class Commands:
             return None
         header = page.header
         if (header["pageNum"], header["numDwords"]) != (wire.CONFIG_PAGE_CONTROLLER, wire.CONFIG_CONTROLLER.size // 4):
-            self._complain("PVS-V-039", f"the controller page's header: {header}")
+            self.complain("PVS-V-039", f"the controller page's header: {header}")
         return wire.CONFIG_CONTROLLER.numbers(page.raw[: wire.CONFIG_CONTROLLER.size])
 
     def max_targets(self) -> int | None:
@@ -163,7 +164,7 @@ class Commands:
 
     def _know_targets(self, count: int, rule: str) -> None:
         if not 0 < count <= 256:
-            self._complain(rule, f"{count} targets")
+            self.complain(rule, f"{count} targets")
             count = FEW
         self.targets = count
 
@@ -222,7 +223,7 @@ class Commands:
         usual = MANY_PAGES if self.targets > FEW else FEW_PAGES
         return Rings(
             self.memory,
-            self._complain,
+            self.complain,
             req_pages=config.req_pages or usual,
             cmp_pages=config.cmp_pages or usual,
             msg_pages=config.msg_pages,

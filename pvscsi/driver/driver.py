@@ -213,7 +213,7 @@ class Driver(Commands):
         context = fields[0]
         waiting = self.out.get(context)
         if waiting is None:
-            self._complain("PVS-V-050", f"a completion nobody waits for: context {context:#x}")
+            self.complain("PVS-V-050", f"a completion nobody waits for: context {context:#x}")
             return None
         request = waiting.popleft()
         if not waiting:
@@ -222,7 +222,7 @@ class Driver(Commands):
         self.count += 1
         self._free(request)
         for rule, what in broken:
-            self._complain(rule, what)
+            self.complain(rule, what)
         return request
 
     def _free(self, request: Request) -> None:
@@ -286,10 +286,10 @@ class Driver(Commands):
             assert isinstance(lun, bytes)
             assert isinstance(pad, bytes)
             if kind not in (wire.MSG_DEV_ADDED, wire.MSG_DEV_REMOVED):
-                self._complain("PVS-V-097", f"a message of type {kind}")
+                self.complain("PVS-V-097", f"a message of type {kind}")
                 continue
             if bus or target >= max(self.targets, 256) or lun[0] or any(lun[2:]) or any(pad):
-                self._complain("PVS-V-097", f"a message about bus {bus!r}, target {target}, LUN {lun.hex()}")
+                self.complain("PVS-V-097", f"a message about bus {bus!r}, target {target}, LUN {lun.hex()}")
                 continue
             out.append(Message(kind == wire.MSG_DEV_ADDED, target, lun[1]))
         return out

@@ -76,7 +76,7 @@ class Request:
     status: int = -1
     moved: int = 0
     sense_raw: bytes = b""
-    data: bytes = b""
+    data: bytes = field(default=b"", repr=False)
 
     @property
     def sense(self) -> Sense | None:
@@ -146,8 +146,14 @@ class Request:
         self.sense_raw = bytes(self.sense_view[: min(length, self.sense_room)])
         broken += self.judge()
         if self.memory is not None and self.flags & Flag.DIR_TOHOST:
-            self.data = self.memory.read(min(self.moved, self.size))
+            self.data = self.memory.read(self._arrived(self.memory))
         return broken
+
+    def _arrived(self, memory: Data) -> int:
+        """Bytes of data there are. A success that moved 0 may mean "all of it" with VMware and QEMU; see Linux."""
+        if self.good and not self.moved and not memory.untouched(0):
+            return self.size
+        return min(self.moved, self.size)
 
     def release(self) -> None:
         """Give its memory back."""

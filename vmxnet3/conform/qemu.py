@@ -1,16 +1,13 @@
 """QEMU's own VMXNET3 as the target: a QEMU without guest code per device, driven over its qtest protocol."""
 
-import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pvdev.arena import Arena
-from pvdev.qemu import LIBRARIES, Qemu, cache_dir, check, find_qemu
-from pvdev.transport.qtest import QtestMachine
-from pvdev.transport.qtest_port import RESERVED, QtestPort
+from pvdev.qemu import named_qemu
+from pvdev.transport.qtest_port import RESERVED, QtestPort, qtest_port
 from vmxnet3.backend import Queue
 from vmxnet3.conform.outside import FULL_ROUNDS, Cable
 from vmxnet3.conform.target import ARENA, MAC, Can, Reached, cannot, need_for
@@ -62,7 +59,7 @@ class QemuBench:
 
     def __init__(self, command: str | None = None) -> None:
         """`command`: the start of QEMU's command line, else the one `find_qemu` finds. Raises `ConfigError`."""
-        self.qemu = check(tuple(shlex.split(command)), command) if command else find_qemu()
+        self.qemu = named_qemu(command)
         with self.connect(Queue()):
             pass  # it starts, and has the device
 
@@ -78,14 +75,6 @@ class QemuBench:
             ends = f"local.type=unix,local.path={theirs},remote.type=unix,remote.path={ours}"
             words = ["-netdev", f"dgram,id=net,{ends}"]
             words += ["-device", f"vmxnet3,id=nic,netdev=net,bus=pcie.0,addr={SLOT:#x},mac={MAC.hex(':')}"]
-            arena = Arena(ARENA + RESERVED, 0)
-            stack.callback(arena.close)
-            machine = QtestMachine(self.qemu.command, words, arena.block, env=_environment(self.qemu))
-            stack.callback(machine.close)
-            yield QemuTarget(QtestPort(machine, arena, SLOT), net, cable)
-
-
-def _environment(qemu: Qemu) -> dict[str, str]:
-    """An unpacked QEMU does not know where its modules are; qtest is one."""
-    root = cache_dir() / "qemu"
-    return {"QEMU_MODULE_DIR": str(root / LIBRARIES / "qemu")} if str(root / LIBRARIES) in qemu.command else {}
+            qemu = self.qemu
+            started = qtest_port(qemu.command, words, slot=SLOT, memory=ARENA, env=qemu.environment)
+            yield QemuTarget(stack.enter_context(started), net, cable)

@@ -51,3 +51,22 @@ def test_the_same_twice(puppet: Puppet, driver: Driver) -> None:
 
     with pytest.raises(DeviceBroke, match="PVS-V-050"):
         batch.reap()
+
+
+def test_a_device_that_does_not_count(puppet: Puppet, driver: Driver) -> None:
+    batch = Batch(driver, 4)
+    batch.submit([0])
+    puppet.complete(driver, data=b"d" * 4096, dataLen=0)
+
+    with pytest.raises(DeviceBroke, match="PVS-V-061: 0 bytes moved of 4096"):
+        batch.reap()
+
+
+def test_a_device_that_does_not_count_is_put_up_with(puppet: Puppet, driver: Driver) -> None:
+    driver.strict = False
+    batch = Batch(driver, 4)
+    batch.submit([0])
+    puppet.complete(driver, data=b"d" * 4096, dataLen=0)
+
+    assert [bytes(batch.buffer(n)) for n in batch.reap()] == [b"d" * 4096]
+    assert [complaint.rule for complaint in driver.complaints] == ["PVS-V-061"]
