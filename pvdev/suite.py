@@ -87,6 +87,7 @@ class Collector:
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[BENCHES] = self.benches
         config.addinivalue_line("markers", "slow: longer than a quarter of a second")
+        config.addinivalue_line("markers", "unit: about a logical unit; how the adapter is called makes no difference")
         config.addinivalue_line("markers", "needs_version(number): the lowest device version that can be tested so")
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:

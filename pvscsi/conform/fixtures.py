@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pvdev.suite import ALSO, BENCHES, rules_of
-from pvscsi.conform.inside import OURS
+from pvscsi.conform.inside import FEWER, OURS
 from pvscsi.conform.rig import MakeRig, Rig, build
 from pvscsi.conform.target import Bench, Drive
 from pvscsi.driver import DeviceBroke
@@ -15,7 +15,8 @@ from pvscsi.driver import DeviceBroke
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "bench" in metafunc.fixturenames:
-        benches = metafunc.config.stash.get(BENCHES, OURS)
+        ours = FEWER if metafunc.definition.get_closest_marker("unit") else OURS
+        benches = metafunc.config.stash.get(BENCHES, ours)
         metafunc.parametrize("bench", benches, ids=[bench.name for bench in benches])
 
 

@@ -256,3 +256,4 @@ def _targets(drives: Drives | None) -> dict[int, Target]:
 
 
 OURS = (ModelBench(), ModelBench("local-budget-1", budget=1), ServedBench())
+FEWER = (OURS[0], OURS[2])

@@ -10,13 +10,23 @@ from pvscsi.conform.inside import ModelTarget
 from pvscsi.conform.target import CD, DISK, Bench, Can, Drive, Drives, Target, cannot, need
 from pvscsi.device import Pvscsi
 from pvscsi.driver import DeviceBroke, Disk, Driver, Request
+from pvscsi.wire import HostStatus
 
-__all__ = ["CD", "DISK", "Can", "Drive", "MakeRig", "Rig", "build", "pattern"]
+__all__ = ["CD", "DISK", "Can", "Drive", "MakeRig", "Rig", "build", "pattern", "told"]
 
 
 def pattern(size: int, seed: int = 0) -> bytes:
     """`size` bytes that no two blocks, and no two seeds, have in common."""
     return array("Q", range(seed << 32, (seed << 32) + -(-size // 8))).tobytes()[:size]
+
+
+def told(request: Request) -> str:
+    """How a command ended on the target's part: its sense ("05/24/00") or its status. What hostStatus says of a failed
+    command is the driver's to judge (PVS-V-063)."""
+    assert request.done
+    if request.sense is not None:
+        return str(request.sense)
+    return f"status {request.status:02X}" if request.host == HostStatus.SUCCESS else request.outcome()
 
 
 class Rig:

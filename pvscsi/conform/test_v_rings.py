@@ -34,10 +34,9 @@ def laps(rig: Rig, driver: Driver, batch: Batch, count: int) -> None:
     lbas: dict[int, int] = {}
     while done < count:
         chosen = [random.choice(where) for _ in range(min(count - sent, random.randrange(1, 64)))]
-        before = set(batch.free)
+        free = list(batch.free)
         n = batch.submit(chosen)
-        for number, lba in zip(sorted(before - set(batch.free)), chosen[:n], strict=True):
-            lbas[number] = lba
+        lbas |= zip(free[len(free) - n :], chosen, strict=False)
         sent += n
         assert rig.port.until(lambda: rings_of(driver).done > 0)
         for number in batch.reap():

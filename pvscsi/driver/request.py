@@ -124,7 +124,7 @@ class Request:
 
     def _sense(self) -> list[tuple[str, str]]:
         length, view = len(self.sense_raw), self.sense_view
-        if self.status == CHECK_CONDITION and self.host in SUCCESSES:
+        if self.status == CHECK_CONDITION and self.host != HostStatus.SENSFAILED:
             available = available_sense(self.sense_raw)
             if self.sense_room and not length:
                 return [("PVS-V-064", "CHECK CONDITION without sense")]
