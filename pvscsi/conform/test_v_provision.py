@@ -36,7 +36,8 @@ def disk(request: pytest.FixtureRequest, make_rig: MakeRig) -> Disk:
 
 def limits(disk: Disk) -> Limits:
     page = disk.inquiry(0xB0)
-    return Limits(page[4] & 1, page[5], *unpack_from(">II", page, 20), int.from_bytes(page[36:44], "big"))
+    blocks, ranges = unpack_from(">II", page, 20)
+    return Limits(page[4] & 1, page[5], blocks, ranges, int.from_bytes(page[36:44], "big"))
 
 
 def extent(disk: Disk) -> int:
