@@ -1,5 +1,7 @@
 """PVSCSI device rules 110 to 118 and 134 to 136: who a unit is, whether it is ready, what it can do."""
 
+from typing import Any
+
 import pytest
 
 from pvscsi.conform.inside import make_unit
@@ -30,9 +32,8 @@ def test_PVS_V_110_standard_data(disk: Disk) -> None:
     assert data[8:36].decode("ascii").isprintable()
 
 
-@pytest.mark.parametrize("room", [5, 36, 40, 255])
-def test_PVS_V_110_length_byte_does_not_follow_the_request(disk: Disk, room: int) -> None:
-    assert disk.inquiry(length=room)[4] == disk.inquiry(length=255)[4]
+def test_PVS_V_110_length_byte_does_not_follow_the_request(disk: Disk) -> None:
+    assert len({disk.inquiry(length=room)[4] for room in (5, 36, 40, 96, 255)}) == 1
 
 
 def test_PVS_V_111_every_allocation_length(rig: Rig) -> None:
@@ -41,7 +42,7 @@ def test_PVS_V_111_every_allocation_length(rig: Rig) -> None:
     assert len(whole) < 512
 
     for room in range(512):
-        request = disk.run(cdb.inquiry(room), read=512)
+        request = disk.run(cdb.inquiry(room), read=room)
         assert request.good
         assert request.data == whole[:room]
 
@@ -52,7 +53,7 @@ def test_PVS_V_111_vital_pages_are_clipped(rig: Rig, page: int) -> None:
     whole = disk.inquiry(page, length=512)
 
     for room in range(100):
-        assert disk.run(cdb.inquiry(room, page), read=512).data == whole[:room]
+        assert disk.run(cdb.inquiry(room, page), read=room).data == whole[:room]
 
 
 @pytest.mark.parametrize("room", [256, 1024, 65535])
@@ -60,10 +61,12 @@ def test_PVS_V_111_sixteen_bits_of_length(rig: Rig, room: int) -> None:
     assert rig.disk().inquiry(length=room) == rig.disk().inquiry(length=255)
 
 
-@pytest.mark.parametrize("page", [1, 0x7F, 0xFF])
-def test_PVS_V_112_bad_pages(disk: Disk, page: int) -> None:
-    assert told(disk.run(cdb.inquiry(255, page, evpd=1), read=255)) == "05/24/00"
-    assert told(disk.run(cdb.inquiry(255, page, evpd=0), read=255)) == "05/24/00"
+@pytest.mark.parametrize("evpd", [0, 1])
+def test_PVS_V_112_bad_pages(disk: Disk, evpd: int) -> None:
+    assert {told(disk.run(cdb.inquiry(255, page, evpd=evpd), read=255)) for page in (1, 0x7F, 0xFF)} == {"05/24/00"}
+
+
+def test_PVS_V_112_no_command_data(disk: Disk) -> None:
     assert told(disk.run(cdb.inquiry(255, 0, evpd=2), read=255)) == "05/24/00"
 
 
@@ -179,12 +182,11 @@ def test_PVS_V_117_request_sense(disk: Disk) -> None:
     assert (found.data[2] & 15, found.data[12], found.data[13]) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("room", [0, 1, 8, 17, 18])
-def test_PVS_V_117_clipped(disk: Disk, room: int) -> None:
-    found = disk.run(cdb.request_sense(room), read=18)
+def test_PVS_V_117_clipped(disk: Disk) -> None:
+    whole = disk.must(cdb.request_sense(18), read=18).data
 
-    assert found.good
-    assert len(found.data) == room
+    for room in (0, 1, 8, 17, 18):
+        assert disk.must(cdb.request_sense(room), read=room).data == whole[:room]
 
 
 @pytest.mark.parametrize("block", [512, 4096])
@@ -216,7 +218,7 @@ def test_PVS_V_118_every_allocation_length(rig: Rig) -> None:
     whole = disk.must(cdb.read_capacity_16(), read=32).data
 
     for room in range(33):
-        request = disk.run(cdb.read_capacity_16(room), read=64)
+        request = disk.run(cdb.read_capacity_16(room), read=room)
         assert request.good
         assert request.data == whole[:room]
 
@@ -331,11 +333,13 @@ def test_PVS_V_135_with_timeouts(disk: Disk) -> None:
     assert all(row[3][:2] == b"\0\x0a" for row in timed)
 
 
-@pytest.mark.parametrize("opcode", [0x02, 0x0F, 0x3C, 0x60, 0x7F, 0x83, 0x9F, 0xC0, 0xE0, 0xFF])
-@pytest.mark.parametrize("size", [0, 512])
-def test_PVS_V_136_unknown_opcodes(disk: Disk, opcode: int, size: int) -> None:
-    assert told(disk.run(bytes((opcode,)) + bytes(15), read=size)) == "05/20/00"
-    assert told(disk.run(bytes((opcode,)) + bytes(15), write=bytes(size))) == "05/20/00"
+@pytest.mark.parametrize("how", [{}, {"read": 512}, {"write": bytes(512)}], ids=["no data", "in", "out"])
+def test_PVS_V_136_unknown_opcodes(disk: Disk, how: dict[str, Any]) -> None:
+    opcodes = (0x02, 0x0F, 0x3C, 0x60, 0x7F, 0x83, 0x9F, 0xC0, 0xE0, 0xFF)
+
+    found = {opcode: told(disk.run(bytes((opcode,)) + bytes(15), **how)) for opcode in opcodes}
+
+    assert found == dict.fromkeys(opcodes, "05/20/00")
 
 
 RESERVED = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pvscsi.conform.rig import Drive, MakeRig
+from pvscsi.conform.rig import Drive, MakeRig, Rig
 from pvscsi.driver import Disk, Request, Shape, cdb
 from pvscsi.driver.data import even
 
@@ -13,12 +13,12 @@ AREA = 4096  # blocks that are used
 LONGEST = 16  # blocks
 
 
-def shape(random: Random, size: int) -> Shape:
+def shape(random: Random, size: int, *, chains: bool) -> Shape:
     """Some way for `size` bytes to lie in memory."""
     pieces = random.choice((1, 1, 2, 5, 32))
     if pieces == 1:
         return Shape(offset=random.choice((0, 1, 13)))
-    return Shape(even(size, pieces), listed=True, per_segment=random.choice((128, 128, 7)), offset=random.randrange(16))
+    return Shape(even(size, pieces), listed=True, per_segment=7 if chains else 128, offset=random.randrange(16))
 
 
 class Mixed:
@@ -27,10 +27,10 @@ class Mixed:
     Without LBPRZ nothing is said of unmapped blocks, so there is no UNMAP.
     """
 
-    def __init__(self, disk: Disk, seed: int) -> None:
+    def __init__(self, disk: Disk, seed: int, *, chains: bool = False) -> None:
         capacity = disk.read_capacity()
         self.disk, self.block, self.unmaps = disk, capacity.block, capacity.thin and capacity.reads_zeros
-        self.random = Random(seed)
+        self.random, self._chains = Random(seed), chains
         self.wanted = bytearray(self.random.randbytes(AREA * self.block))
         self._out: dict[Request, tuple[int, int, bool]] = {}  # -> (first block, blocks, it only reads)
         for lba in range(0, AREA, 64):
@@ -56,7 +56,10 @@ class Mixed:
 
     def _read(self, lba: int, blocks: int, size: int) -> Request:
         length = blocks * self.block
-        return self._send(cdb.read(lba, blocks, size=size), read=length, shape=shape(self.random, length))
+        return self._send(cdb.read(lba, blocks, size=size), read=length, shape=self._shape(length))
+
+    def _shape(self, size: int) -> Shape:
+        return shape(self.random, size, chains=self._chains)
 
     def _send(self, command: bytes, **how: Any) -> Request:
         """Published; the device is told of it now and then."""
@@ -76,7 +79,7 @@ class Mixed:
         data = random.randbytes(length)
         self.wanted[at : at + length] = data
         command = cdb.write(lba, blocks, size=size, fua=int(how > 0.95))
-        return self._send(command, write=data, shape=shape(random, length))
+        return self._send(command, write=data, shape=self._shape(length))
 
     def reap(self) -> None:
         """Look at what is done."""
@@ -103,8 +106,8 @@ class Mixed:
 
 
 @pytest.mark.parametrize("depth", [1, 8, 64, 256])
-def test_PVS_V_143_random_requests(make_rig: MakeRig, depth: int) -> None:
-    disk = make_rig().disk(req_pages=8, cmp_pages=8)
+def test_PVS_V_143_random_requests(rig: Rig, depth: int) -> None:
+    disk = rig.disk(req_pages=8, cmp_pages=8)
 
     most = Mixed(disk, depth).run(1000, depth)
 
@@ -112,12 +115,16 @@ def test_PVS_V_143_random_requests(make_rig: MakeRig, depth: int) -> None:
 
 
 @pytest.mark.parametrize("profile", ["linux", "freebsd", "ovmf"])
-def test_PVS_V_143_with_the_habits_of_drivers(make_rig: MakeRig, profile: str) -> None:
-    disk = make_rig().disk(profile=profile)
+def test_PVS_V_143_with_the_habits_of_drivers(rig: Rig, profile: str) -> None:
+    disk = rig.disk(profile=profile)
     assert disk.driver.rings is not None
     depth = 1 if profile == "ovmf" else disk.driver.rings.requests.entries
 
     Mixed(disk, 143).run(300, depth)
+
+
+def test_PVS_V_143_chained_lists(rig: Rig) -> None:
+    Mixed(rig.disk(), 7, chains=True).run(300, 32)
 
 
 def test_PVS_V_143_large_blocks(make_rig: MakeRig) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from pvscsi.conform.rig import CD, Drive, MakeRig, Rig, pattern, told
 from pvscsi.driver import Disk, cdb
+from pvscsi.driver.request import decode_sense
 
 pytestmark = pytest.mark.unit
 REMOVABLE = {"cd": CD, "disk": Drive(removable=True)}
@@ -133,9 +134,10 @@ def test_PVS_V_142_pending_sense_is_gone(rig: Rig, reset: Callable[[Disk], objec
     disk.run(cdb.read(1 << 30, 1), read=512, sense=0)
 
     reset(disk)
-    told_then = disk.run(cdb.request_sense(), read=18).data
+    sense = decode_sense(disk.must(cdb.request_sense(), read=18).data)
 
-    assert (told_then[2] & 15, told_then[12]) == (6, 0x29)
+    assert sense is not None
+    assert (sense.key, sense.asc) == (6, 0x29)
 
 
 def test_PVS_V_142_mode_pages_are_the_default_again(rig: Rig, reset: Callable[[Disk], object]) -> None:

@@ -300,18 +300,18 @@ def test_PVS_V_132_as_it_was(disk: Disk, count: int) -> None:
     assert disk.read(0, count + 2) == pattern(disk.block, 3) + new + pattern(disk.block, 4)
 
 
-@pytest.mark.parametrize("wrong", [0, 1, 511, 512, 1023])
-def test_PVS_V_132_not_as_it_was(rig: Rig, wrong: int) -> None:
+def test_PVS_V_132_not_as_it_was(rig: Rig) -> None:
     disk = rig.disk()
     disk.write(1, pattern(1024, 1))
-    old = bytearray(pattern(1024, 1))
-    old[wrong] ^= 1
 
-    request = swap(disk, 1, bytes(old), pattern(1024, 2))
+    for wrong in (0, 1, 511, 512, 1023):
+        old = bytearray(pattern(1024, 1))
+        old[wrong] ^= 1
+        request = swap(disk, 1, bytes(old), pattern(1024, 2))
+        assert told(request) == "0E/1D/00"
+        assert request.sense is not None
+        assert request.sense.information == wrong
 
-    assert told(request) == "0E/1D/00"
-    assert request.sense is not None
-    assert request.sense.information == wrong
     assert disk.read(1, 2) == pattern(1024, 1)
 
 
@@ -421,16 +421,15 @@ def test_PVS_V_133_the_block_that_was_asked_for_comes_first(disk: Disk, lba: int
     assert all(first + count <= blocks for first, count, _ in found)
 
 
-@pytest.mark.parametrize("room", [8, 24, 40, 4096])
-def test_PVS_V_133_clipped(disk: Disk, room: int) -> None:
+def test_PVS_V_133_clipped(disk: Disk) -> None:
     step = extent(disk)
     disk.write(0, pattern(3 * EXTENT))
     unmap(disk, (step, step))
 
-    request = disk.run(cdb.get_lba_status(0, room), read=4096)
-
-    assert told(request) == "status 00"
-    assert len(request.data) <= room
+    for room in (8, 24, 40):
+        request = disk.run(cdb.get_lba_status(0, room), read=4096)
+        assert told(request) == "status 00"
+        assert len(request.data) <= room
 
 
 def test_PVS_V_133_outside(disk: Disk) -> None:
