@@ -1,10 +1,10 @@
-"""Print docs/CONFORMANCE.md: the conformance suite against our model, called and served, and against QEMU's own device.
+"""Print docs/CONFORMANCE.md: each suite against our model, called and served, and against QEMU's own device.
 
 Usage: python tools/conformance_page.py [--runs FOLDER]
 
-Runs `pvdev conform vmxnet3 --json` three times and keeps the reports in FOLDER (local.json, vfio-user.json, qemu.json);
-a report that is there already is not made again. Fails, and says why, when a failure has no reason in
-`vmxnet3.conform.differences`, or a reason there covers nothing.
+Runs `pvdev conform DEVICE --json` three times for each device and keeps the reports in FOLDER (vmxnet3/local.json,
+vmxnet3/vfio-user.json, vmxnet3/qemu.json, ...); a report that is there already is not made again. Fails, and says why,
+when a failure has no reason in the device's `conform.differences`, or a reason there covers nothing.
 """
 
 import argparse
@@ -15,30 +15,34 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import pvscsi.conform.differences
+import vmxnet3.conform.differences
+from pvdev.differences import KINDS, Difference, explain
 from pvdev.errors import ConfigError
 from pvdev.qemu import find_qemu
-from vmxnet3.conform.differences import KINDS, TABLES, Difference, explain
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "CONFORMANCE.md"
-MAC = "02:00:0a:0b:0c:0d"  # the suite's
+MAC = "02:00:0a:0b:0c:0d"  # the NIC suite's
+DISK = "mem:8M"
 PVDEV = [sys.executable, "-m", "pvdev.cli"]
 TARGETS = {"local": "ours, called", "vfio-user": "ours, served", "qemu": "QEMU's"}
 
 INTRODUCTION = """\
 # Conformance
 
-Printed by `make conformance` from the reports of `pvdev conform`; it fails when a failure has no reason in
-`vmxnet3/conform/differences.py`, or a reason there covers nothing.
+Printed by `make conformance` from the reports of `pvdev conform`; it fails when a failure has no reason in the device's
+`conform/differences.py`, or a reason there covers nothing.
 
-The suite (`vmxnet3/conform`, installed with the package) asks of a device what it owes its driver: the duties VMX-V of
-[RULES.md](RULES.md). A driver of ours, which shares no code with the model, is the judge.
+A suite (`vmxnet3/conform`, `pvscsi/conform`, installed with the package) asks of a device what it owes its driver: the
+duties VMX-V and PVS-V of [RULES.md](RULES.md). A driver of ours, which shares no code with the model, is the judge.
 
     pip install 'pvdev[conform]'
     pvdev conform vmxnet3                                          # our model, in process
@@ -46,14 +50,20 @@ The suite (`vmxnet3/conform`, installed with the package) asks of a device what 
         --wire dgram:OURS,peer=THEIRS                              # any vfio-user server's device, and its cable
     pvdev conform vmxnet3 --target qemu                            # QEMU's own, over its qtest protocol
     pvdev conform vmxnet3 --rule VMX-V-030 --junit report.xml
+    pvdev conform pvscsi                                           # the same for the storage adapter
+    pvdev conform pvscsi --target vfio-user:PATH                   # the disk at its place 0 is overwritten
+    pvdev conform pvscsi --target qemu
+    pvdev conform pvscsi --rule PVS-V-095 --race 1000000           # a longer race than by default
 
-A device served at PATH has the permanent address 02:00:0a:0b:0c:0d and its network at THEIRS: `pvdev serve vmxnet3
---socket PATH --mac 02:00:0a:0b:0c:0d --port dgram:THEIRS,peer=OURS`. Exit code 0: all kept; 1: something failed; 2: the
-command was wrong or something is missing.
+A NIC served at PATH has the permanent address 02:00:0a:0b:0c:0d and its network at THEIRS: `pvdev serve vmxnet3
+--socket PATH --mac 02:00:0a:0b:0c:0d --port dgram:THEIRS,peer=OURS`. An adapter served at PATH has a disk of 8 MiB or
+more in blocks of 512 bytes at place 0: `pvdev serve pvscsi --socket PATH --disk mem:8M`. Exit code 0: all kept; 1:
+something failed; 2: the command was wrong or something is missing.
 
 A test that cannot be made on a target is "not applicable" and says why: nobody can look into a device in another
 process, and a device of version 1 is not asked what version 4 brought. A duty that a test sees broken in passing fails
-that duty ("in passing"), not the test.
+that duty ("in passing"), not the test. Where a device differs, the difference is of one of these kinds:
+
 """
 
 Report = dict[str, Any]
@@ -71,9 +81,9 @@ class Failure:
 # -- the runs ------------------------------------------------------------------------------------------------------
 
 
-def conform(*words: str) -> Report:
+def conform(device: str, *words: str) -> Report:
     """One run. Raises `ConfigError` with what the command said."""
-    done = subprocess.run([*PVDEV, "conform", "vmxnet3", "--json", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([*PVDEV, "conform", device, "--json", *words], capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
         raise ConfigError(done.stderr.strip())
     report = json.loads(done.stdout)
@@ -81,36 +91,65 @@ def conform(*words: str) -> Report:
     return report
 
 
-def served() -> Report:
-    """A run against a server of ours in a process of its own."""
+@contextmanager
+def serving(device: str, *words: str) -> Iterator[str]:
+    """A server of ours in a process of its own; where it listens."""
     with tempfile.TemporaryDirectory(prefix="pvdev-") as folder:
-        nic, theirs, ours = (f"{folder}/{name}" for name in ("nic", "theirs", "ours"))
-        words = ["serve", "vmxnet3", "--socket", nic, "--mac", MAC, "--port", f"dgram:{theirs},peer={ours}"]
-        server = subprocess.Popen([*PVDEV, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        path = f"{folder}/device"
+        command = [*PVDEV, "serve", device, "--socket", path, *words]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
             assert server.stdout is not None
             server.stdout.readline()  # it listens
-            return conform("--target", f"vfio-user:{nic}", "--wire", f"dgram:{ours},peer={theirs}")
+            yield path
         finally:
             server.send_signal(signal.SIGINT)
             server.communicate()
 
 
-RUNS: dict[str, Callable[[], Report]] = {
-    "local": lambda: conform("--target", "local"),
-    "vfio-user": served,
-    "qemu": lambda: conform("--target", "qemu"),
-}
+def served_nic() -> Report:
+    with tempfile.TemporaryDirectory(prefix="pvdev-") as folder:
+        theirs, ours = f"{folder}/theirs", f"{folder}/ours"
+        with serving("vmxnet3", "--mac", MAC, "--port", f"dgram:{theirs},peer={ours}") as path:
+            return conform("vmxnet3", "--target", f"vfio-user:{path}", "--wire", f"dgram:{ours},peer={theirs}")
 
 
-def reports(folder: Path) -> dict[str, Report]:
-    """The three reports, made where they are missing."""
+def served_adapter() -> Report:
+    with serving("pvscsi", "--disk", DISK) as path:
+        return conform("pvscsi", "--target", f"vfio-user:{path}")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A kind of device with a suite: `family` of its duties, why it differs by target, how the served one is run."""
+
+    name: str
+    family: str
+    tables: Mapping[str, tuple[Difference, ...]]
+    served: Callable[[], Report]
+
+    def runs(self) -> dict[str, Callable[[], Report]]:
+        return {
+            "local": lambda: conform(self.name, "--target", "local"),
+            "vfio-user": self.served,
+            "qemu": lambda: conform(self.name, "--target", "qemu"),
+        }
+
+
+DEVICES = (
+    Device("vmxnet3", "VMX", vmxnet3.conform.differences.TABLES, served_nic),
+    Device("pvscsi", "PVS", pvscsi.conform.differences.TABLES, served_adapter),
+)
+
+
+def reports(runs: Mapping[str, Callable[[], Report]], folder: Path) -> dict[str, Report]:
+    """The reports of these runs, made where they are missing."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
-    for name, run in RUNS.items():
+    for name, run in runs.items():
         path = folder / f"{name}.json"
         if not path.exists():
-            print(f"running the suite: {name}", flush=True)
+            print(f"running the suite: {folder.name} {name}", flush=True)
             path.write_text(json.dumps(run(), indent=1) + "\n")
         found[name] = json.loads(path.read_text())
     return found
@@ -121,7 +160,11 @@ def reports(folder: Path) -> dict[str, Report]:
 
 def plain(case: str) -> str:
     """A case's name without its target."""
-    return re.sub(r"\[(?:local|vfio-user|qemu)(?:-|(?=\]))", "[", case).removesuffix("[]")
+    return (
+        re.sub(r"(?<=[\[-])(?:local|vfio-user|qemu)(?:-|(?=\]))", "", case, count=1)
+        .replace("-]", "]")
+        .removesuffix("[]")
+    )
 
 
 def failures(report: Report) -> list[Failure]:
@@ -133,7 +176,7 @@ def failures(report: Report) -> list[Failure]:
     ]
 
 
-def complaints(found: Mapping[str, Report], tables: Mapping[str, tuple[Difference, ...]] = TABLES) -> list[str]:
+def complaints(found: Mapping[str, Report], tables: Mapping[str, tuple[Difference, ...]]) -> list[str]:
     """What is wrong between the reports and the tables of reasons, a line each."""
     out: list[str] = []
     for name, head in TARGETS.items():
@@ -158,12 +201,12 @@ def _cell(counts: dict[str, int] | None) -> str:
     return ", ".join(parts)
 
 
-def _summary(found: Mapping[str, Report]) -> Iterator[str]:
+def _summary(found: Mapping[str, Report], family: str) -> Iterator[str]:
     yield f"| rule | {' | '.join(TARGETS.values())} |"
     yield "| --- | --- | --- | --- |"
     by_rule = {name: {rule["rule"]: rule for rule in report["rules"]} for name, report in found.items()}
     rules = {rule for rules in by_rule.values() for rule in rules}
-    for rule in sorted(rules, key=lambda rule: (not rule.startswith("VMX"), rule)):
+    for rule in sorted(rules, key=lambda rule: (not rule.startswith(family), rule)):
         yield f"| {rule} | {' | '.join(_cell(by_rule[name].get(rule)) for name in TARGETS)} |"
     yield f"| all | {' | '.join(_cell(found[name]['counts']) for name in TARGETS)} |"
 
@@ -193,33 +236,42 @@ def _reasons(found: Mapping[str, Report]) -> Iterator[str]:
         yield f"| {reason} | {' | '.join(str(numbers.get(name, '')) for name in TARGETS)} |"
 
 
-def page(found: Mapping[str, Report], qemu: str, tables: Mapping[str, tuple[Difference, ...]] = TABLES) -> str:
-    """The whole page; `qemu` is the version that ran."""
-    lines = [INTRODUCTION, "## By rule", "", "How many tests passed; n/a: not applicable.", "", *_summary(found), ""]
-    lines += ["## Differences", "", "Kinds:", "", *(f"- {kind}: {text}" for kind, text in KINDS.items()), ""]
-    heads = {"vfio-user": "Our device, served", "qemu": f"QEMU {qemu}, a fresh machine per test"}
+def section(device: Device, found: Mapping[str, Report], qemu: str) -> list[str]:
+    """What there is to say of one device."""
+    lines = [f"## {device.name}", "", "How many tests passed; n/a: not applicable.", ""]
+    lines += [*_summary(found, device.family), ""]
+    heads = {"local": "our model", "vfio-user": "our device, served", "qemu": f"QEMU {qemu}, a fresh machine per test"}
     for name, head in heads.items():
         if failures(found[name]):
-            lines += [f"### {head}", "", *_differences(found[name], tables[name]), ""]
-    lines += ["## Not applicable", "", *_reasons(found)]
+            lines += [f"### Differences of {device.name}: {head}", ""]
+            lines += [*_differences(found[name], device.tables[name]), ""]
+    return [*lines, f"### Not applicable to {device.name}", "", *_reasons(found), ""]
+
+
+def page(devices: Sequence[tuple[Device, Mapping[str, Report]]], qemu: str) -> str:
+    """The whole page, of devices with their reports; `qemu` is the version that ran."""
+    lines = [INTRODUCTION.rstrip(), "", *(f"- {kind}: {text}" for kind, text in KINDS.items()), ""]
+    for device, found in devices:
+        lines += section(device, found, qemu)
     return "\n".join(lines).rstrip() + "\n"
 
 
 def main(arguments: list[str] | None = None, *, target: Path = PAGE) -> int:
-    parser = argparse.ArgumentParser(description="Print docs/CONFORMANCE.md from three runs of the conformance suite.")
+    parser = argparse.ArgumentParser(description="Print docs/CONFORMANCE.md from runs of the conformance suites.")
     parser.add_argument("--runs", type=Path, help="where reports are kept; those that are there are used")
     folder = parser.parse_args(arguments).runs
     try:
         with tempfile.TemporaryDirectory(prefix="pvdev-") as scratch:
-            found = reports(folder or Path(scratch))
+            base = folder or Path(scratch)
+            made = [(device, reports(device.runs(), base / device.name)) for device in DEVICES]
         version = ".".join(map(str, find_qemu().version))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    wrong = complaints(found)
+    wrong = [line for device, found in made for line in complaints(found, device.tables)]
     for line in wrong:
         print(line, file=sys.stderr)
-    target.write_text(page(found, version), encoding="utf-8")
+    target.write_text(page(made, version), encoding="utf-8")
     return 1 if wrong else 0
 
 

@@ -26,6 +26,7 @@ from pvscsi.scsi.cdrom import Cdrom
 from pvscsi.scsi.disk import Disk
 from pvscsi.scsi.identity import Identity
 from pvscsi.scsi.target import Target
+from pvscsi.scsi.task import Task
 from pvscsi.scsi.unit import LogicalUnit
 
 PATIENCE_S = 5.0
@@ -164,6 +165,13 @@ class ModelTarget:
         medium = self.unit(number).medium
         assert isinstance(medium, Medium)
         return medium
+
+    def other(self, number: int, command: bytes, data: bytes = b"") -> int:
+        """A command that moves no blocks, by another initiator than the adapter; its status."""
+        buffer = bytearray(data or bytes(256))
+        task = Task(command, [memoryview(buffer)], len(buffer), nexus=1)
+        self.do(lambda: self.unit(number).execute(task))
+        return int(task.status)
 
     def plug(self, number: int, drive: Drive) -> None:
         target = make_target(number, drive)

@@ -22,6 +22,7 @@ PATIENCE_S = 0.002  # while a disk holds its commands nobody can say that the ot
 SLOW, FREE = 4096, 0  # bytes per second of a throttled disk, by a clock that stands still
 BEHIND = 2 * SLOW  # what it has to wait for
 A_WHILE_NS = 10 * 10**9
+WWN = 0x3000_0000_0000_0000  # NAA, locally assigned
 
 
 def _file(name: str, drive: Drive, folder: Path) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def nodes(name: str, drive: Drive, folder: Path) -> list[dict[str, Any]]:
 def device(name: str, number: int, drive: Drive, node: str | None) -> dict[str, Any]:
     """The device of a drive. Errors are the driver's to hear of: QEMU would stop the machine for some."""
     found: dict[str, Any] = {"driver": "scsi-cd" if drive.kind == "cdrom" else "scsi-hd", "id": name, "bus": "hba.0"}
-    found |= {"scsi-id": number, "lun": 0}
+    found |= {"scsi-id": number, "lun": 0, "serial": f"pvdev-{number}", "wwn": WWN + number}
     if node is not None:
         found |= {"drive": node}
     if drive.kind == "disk":

@@ -79,8 +79,8 @@ def test_PVS_V_022_a_new_command_drops_a_half_sent_one(rig: Rig, command: Cmd, w
     count = 0 if words == "none" else ARGUMENTS[command] - 1
 
     driver.command_only(command, bytes(4 * count))
-    answer = driver.command(Cmd.SETUP_REQCALLTHRESHOLD)  # what a driver probes with
-    driver.set_reg(wire.REG_COMMAND, Cmd.SETUP_MSG_RING)
+    answer = driver.command(Cmd.SETUP_MSG_RING)  # what a driver probes with
+    driver.set_reg(wire.REG_COMMAND, Cmd.SETUP_REQCALLTHRESHOLD)
 
     assert answer not in (STATUS_FAILED, 0)
     assert rig.snapshot() == before
@@ -270,7 +270,7 @@ def test_PVS_V_032_what_is_published_is_whole(make_rig: MakeRig) -> None:
     found = driver.reap()  # strict: no slot that was never written, no context twice
 
     assert len(found) == after - before <= 20
-    assert {request.host for request in found} <= {HostStatus.BUSRESET}
+    assert {request.host for request in found} <= {HostStatus.BUSRESET, HostStatus.SUCCESS}
     driver.forsake()
 
 
@@ -280,6 +280,7 @@ def test_PVS_V_032_and_it_works_again(rig: Rig) -> None:
     for _ in range(3):
         disk.submit(cdb.read(7, 1), read=512)
         disk.driver.reset_host()
+        disk.settle()
 
         assert disk.read(7, 1) == b"a" * 512
 
@@ -290,17 +291,17 @@ def test_PVS_V_033_one_target(make_rig: MakeRig) -> None:
     first, second = rig.disk(0, driver), rig.disk(1, driver)
     mine, others = rig.held(first, 5), rig.held(second, 5)
 
-    answer = driver.reset_device(0)
-    ended = driver.reap()
+    driver.command_only(Cmd.RESET_DEVICE, wire.RESET_DEVICE.encode(target=0))
+    ended = driver.reap()  # Linux reads no register in between
 
-    assert answer == 0
+    assert driver.status() == 0
     assert set(ended) == set(mine)
     assert {request.host for request in ended} == {HostStatus.BUSRESET}
     rig.go_on(0)
     rig.go_on(1)
     driver.wait(*others)
     assert all(request.good for request in others)
-    assert first.settle() == ["06/29/03"]
+    assert [sense[:5] for sense in first.settle()] == ["06/29"]
     assert second.settle() == []
 
 
@@ -330,15 +331,15 @@ def test_PVS_V_034_the_bus(make_rig: MakeRig) -> None:
     disks = [rig.disk(number, driver) for number in (0, 1)]
     waiting = [request for disk in disks for request in rig.held(disk, 5)]
 
-    answer = driver.reset_bus()
+    driver.command_only(Cmd.RESET_BUS)
     ended = driver.reap()
 
-    assert answer == 0
+    assert driver.status() == 0
     assert set(ended) == set(waiting)
     assert {request.host for request in ended} == {HostStatus.BUSRESET}
     for number, disk in enumerate(disks):
         rig.go_on(number)
-        assert disk.settle() == ["06/29/02"]
+        assert [sense[:5] for sense in disk.settle()] == ["06/29"]
         assert disk.read(0, 1) == bytes(512)
 
 
@@ -507,8 +508,14 @@ def test_PVS_V_040_phy_and_device_pages(rig: Rig) -> None:
 # -- the rest ----------------------------------------------------------------------------------------------------------
 
 
+def with_calls(driver: Driver) -> Driver:
+    if driver.command(Cmd.SETUP_REQCALLTHRESHOLD) == STATUS_FAILED:
+        pytest.skip("this device has no request call threshold")
+    return driver
+
+
 def test_PVS_V_042_call_threshold_on_and_off(rig: Rig) -> None:
-    driver = rig.driver(calls=False)
+    driver = with_calls(rig.driver(calls=False))
     state = rings_of(driver).state
 
     on = driver.set_calls(True)
@@ -524,7 +531,7 @@ def test_PVS_V_042_call_threshold_on_and_off(rig: Rig) -> None:
 
 
 def test_PVS_V_042_a_reset_forgets_it(rig: Rig) -> None:
-    driver = rig.driver(profile="linux")
+    driver = with_calls(rig.driver(profile="linux"))
     assert driver.calls
 
     driver.reset_host()

@@ -157,7 +157,7 @@ def test_PVS_V_126_clipped(disk: Disk, size: int, page: str) -> None:
     code = ALL if page == "all" else next(iter(split(sensed(disk, ALL)[2])))
     whole = b"".join(sensed(disk, code, size))
 
-    for room in (0, 1, 2, 4, 5, 8, 9, 12, 20):
+    for room in range(min(len(whole), 20) + 1):
         request = disk.run(cdb.mode_sense(code, room, size=size), read=room)
         assert told(request) == "status 00"
         assert request.data == whole[:room]

@@ -413,6 +413,16 @@ def test_PVS_V_077_a_read_sent_the_other_way(rig: Rig, command: bytes) -> None:
     assert disk.run(cdb.inquiry(), read=36).good
 
 
+def test_PVS_V_077_a_reset_right_behind_it(rig: Rig) -> None:
+    disk = rig.disk()
+    disk.submit(cdb.read(0, 1), write=bytes(512))
+
+    disk.driver.reset_host()
+    disk.settle()
+
+    assert disk.run(cdb.inquiry(), read=36).good
+
+
 def test_PVS_V_077_no_data_no_direction(rig: Rig) -> None:
     disk = rig.disk()
 

@@ -4,7 +4,6 @@ import pytest
 
 from pvscsi.conform.rig import Rig, pattern, told
 from pvscsi.driver import Disk, Request, cdb
-from pvscsi.scsi.task import Task
 
 pytestmark = pytest.mark.unit
 REGISTER, RESERVE, RELEASE, CLEAR, PREEMPT, PREEMPT_AND_ABORT, REGISTER_AND_IGNORE = range(7)
@@ -50,21 +49,18 @@ class Other:
     """INSIDE: a second initiator of the unit."""
 
     def __init__(self, rig: Rig) -> None:
-        self._rig, self._unit = rig, rig.model.unit(0)
+        self._model = rig.model
 
-    def run(self, command: bytes, data: bytes = b"") -> int:
-        """A command that moves no blocks; its status."""
-        buffer = bytearray(data or bytes(256))
-        task = Task(command, [memoryview(buffer)], len(buffer), nexus=1)
-        self._rig.model.do(lambda: self._unit.execute(task))
-        return int(task.status)
+    def ready(self) -> int:
+        """The status of its TEST UNIT READY."""
+        return self._model.other(0, cdb.TEST_UNIT_READY)
 
     def out(self, action: int, key: int = 0, new: int = 0, kind: int = 0) -> int:
-        return self.run(cdb.persistent_out(action, kind), cdb.persistent_list(key, new))
+        return self._model.other(0, cdb.persistent_out(action, kind), cdb.persistent_list(key, new))
 
     def reserve(self, kind: int) -> None:
         """It registers with `OTHER` and reserves."""
-        self.run(cdb.TEST_UNIT_READY)  # is told of the power-on
+        self.ready()  # is told of the power-on
         assert self.out(REGISTER, new=OTHER) == 0
         assert self.out(RESERVE, OTHER, kind=kind) == 0
 
@@ -283,7 +279,7 @@ def test_PVS_V_138_preempting_another(rig: Rig, disk: Disk) -> None:
     assert answer == "status 00"
     assert keys(disk)[1] == [KEY]
     assert reservation(disk) == (KEY, 1)
-    assert other.run(cdb.TEST_UNIT_READY) == 2  # is told that its registration went
+    assert other.ready() == 2  # is told that its registration went
 
 
 def test_PVS_V_138_what_another_released_is_told(rig: Rig, disk: Disk) -> None:

@@ -47,6 +47,7 @@ class Driver(Commands):
         self._slots: list[int] = []  # free ones
         self._sense: Piece | None = None
         self.count = 0  # requests completed
+        self.kicks = 0  # of KICK_RW_IO
 
     # -- bring-up ------------------------------------------------------------------------------------------------------
 
@@ -194,6 +195,7 @@ class Driver(Commands):
 
     def kick_io(self, value: int = 0) -> None:
         """KICK_RW_IO."""
+        self.kicks += 1
         self.set_reg(wire.REG_KICK_RW_IO, value)
 
     def kick_others(self, value: int = 0) -> None:

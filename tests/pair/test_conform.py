@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 
 from pvdev.transport.vfio_user import Server
+from pvscsi.conform.inside import make_target
+from pvscsi.conform.target import DISK
+from pvscsi.device import Pvscsi
 from vmxnet3.conform.target import MAC
 from vmxnet3.device import Vmxnet3
 from vmxnet3.ports.host import open_port
 
 RULES = ("VMX-V-005", "VMX-V-021", "VMX-V-041", "VMX-V-069")
 CHOICE = [word for rule in RULES for word in ("--rule", rule)]
+ADAPTER_RULES = ("PVS-V-001", "PVS-V-024", "PVS-V-097", "PVS-V-119", "PVS-V-141")
+ADAPTER_CHOICE = [word for rule in ADAPTER_RULES for word in ("--rule", rule)]
 
 
 @pytest.fixture
@@ -29,9 +34,18 @@ def served(tmp_path: Path) -> Iterator[list[str]]:
             yield ["--target", f"vfio-user:{tmp_path / 'nic'}", "--wire", f"dgram:{ours},peer={theirs}"]
 
 
-def conform(folder: Path, *words: str) -> tuple[int, str, str]:
+@pytest.fixture
+def served_adapter(tmp_path: Path) -> Iterator[list[str]]:
+    """An adapter with a disk behind a server: the words that name it."""
+    server = Server()
+    server.add(Pvscsi({0: make_target(0, DISK)}), tmp_path / "hba")
+    with server.background():
+        yield ["--target", f"vfio-user:{tmp_path / 'hba'}"]
+
+
+def conform(folder: Path, *words: str, device: str = "vmxnet3") -> tuple[int, str, str]:
     """Exit code, standard output, standard error."""
-    command = [sys.executable, "-m", "pvdev.cli", "conform", "vmxnet3", *words]
+    command = [sys.executable, "-m", "pvdev.cli", "conform", device, *words]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
@@ -75,8 +89,39 @@ def test_a_served_device_without_a_cable(tmp_path: Path, served: list[str]) -> N
     assert "\n0 passed, " not in out
 
 
-def test_a_mistake_is_one_line(tmp_path: Path) -> None:
-    code, out, err = conform(tmp_path, "--target", "vfio-user:nowhere")
+def test_our_adapter_keeps_them(tmp_path: Path) -> None:
+    code, out, err = conform(tmp_path, *ADAPTER_CHOICE, "--json", "--ktap", "report.ktap", device="pvscsi")
+
+    assert (code, err) == (0, "")
+    assert list(outcomes(out)) == list(ADAPTER_RULES)
+    assert {case for cases in outcomes(out).values() for case in cases.values()} == {"passed"}
+    assert " PVS-V-024 test_PVS_V_024_sizes_are_told[local" in (tmp_path / "report.ktap").read_text()
+
+
+@pytest.mark.slow
+def test_a_served_adapter(tmp_path: Path, served_adapter: list[str]) -> None:
+    code, out, _ = conform(
+        tmp_path, *served_adapter, *ADAPTER_CHOICE, "--junit", "report.xml", "--json", device="pvscsi"
+    )
+
+    found = outcomes(out)
+    assert code == 0
+    assert found["PVS-V-024"] == {"test_PVS_V_024_sizes_are_told": "passed"}
+    assert found["PVS-V-119"]["test_PVS_V_119_far_up"] == "not applicable"
+    assert set(found["PVS-V-097"].values()) == {"not applicable"}
+    assert 'value="PVS-V-119"' in (tmp_path / "report.xml").read_text()
+
+
+def test_a_race_as_long_as_one_likes(tmp_path: Path) -> None:
+    code, out, _ = conform(tmp_path, "--rule", "PVS-V-095", "--race", "200", device="pvscsi")
+
+    assert code == 0
+    assert out.endswith("1 passed, 0 failed, 0 not applicable\n")
+
+
+@pytest.mark.parametrize("device", ["vmxnet3", "pvscsi"])
+def test_a_mistake_is_one_line(tmp_path: Path, device: str) -> None:
+    code, out, err = conform(tmp_path, "--target", "vfio-user:nowhere", device=device)
 
     assert (code, out) == (2, "")
     assert err.startswith("pvdev: no vfio-user device at nowhere: ")

@@ -1,16 +1,17 @@
 """The conformance page: what it prints of three reports, and what it complains of."""
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import conformance_page
 import pytest
-from conformance_page import complaints, page, plain, reports
+from conformance_page import DEVICES, TARGETS, Device, complaints, page, plain, reports
 
-from vmxnet3.conform.differences import Difference
+from pvdev.differences import Difference
 
-TABLES = {
+TABLES: Mapping[str, tuple[Difference, ...]] = {
     "local": (),
     "vfio-user": (),
     "qemu": (
@@ -37,6 +38,11 @@ def report(target: str, **cases: tuple[str, str, str]) -> dict[str, Any]:
     }
 
 
+def never() -> dict[str, Any]:
+    raise AssertionError
+
+
+NIC = Device("vmxnet3", "VMX", TABLES, never)
 GOOD = {"first": ("VMX-V-001", "passed", ""), "second": ("VMX-V-002", "passed", "")}
 RUNS = {
     "local": report("local", **GOOD),
@@ -53,6 +59,8 @@ RUNS = {
         ("test_a[qemu]", "test_a"),
         ("test_a[vfio-user-1-x]", "test_a[1-x]"),
         ("test_a[qemu-qemu]", "test_a[qemu]"),
+        ("test_a[disk-qemu]", "test_a[disk]"),
+        ("test_a[512-vfio-user-7]", "test_a[512-7]"),
         ("in passing", "in passing"),
     ],
 )
@@ -83,30 +91,41 @@ def test_a_reason_that_covers_nothing() -> None:
 
 
 def test_the_page() -> None:
-    text = page(RUNS, "11.1.3", TABLES)
+    text = page([(NIC, RUNS)], "11.1.3")
 
+    assert "## vmxnet3\n" in text
     assert "| VMX-V-001 | 1 | 1 | 1 |\n" in text
     assert "| VMX-V-002 | 1 | 1 n/a | **2 failed** |\n" in text
     assert "| all | 2 | 1, 1 n/a | 1, **2 failed** |\n" in text
     assert "| VMX-V-002 | 1 | gap | never \\| done |\n| VMX-V-002 | 1 | choice | done otherwise |\n" in text
     assert "| no hands |  | 1 |  |\n" in text
-    assert "### QEMU 11.1.3" in text
-    assert "### Our device, served" not in text
+    assert "vmxnet3: QEMU 11.1.3" in text
+    assert "vmxnet3: our device, served" not in text
 
 
-def test_reports_that_are_there_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_device_has_a_section_of_its_own() -> None:
+    other = Device("pvscsi", "PVS", TABLES, never)
+
+    text = page([(NIC, RUNS), (other, RUNS)], "11.1.3")
+
+    assert text.index("## vmxnet3\n") < text.index("## pvscsi\n")
+    assert text.count("| VMX-V-001 | 1 | 1 | 1 |\n") == 2
+
+
+def test_every_device_can_be_run_on_every_target() -> None:
+    assert all(set(device.runs()) == set(device.tables) == set(TARGETS) for device in DEVICES)
+
+
+def test_reports_that_are_there_are_not_made_again(tmp_path: Path) -> None:
     made: list[str] = []
 
     def run(name: str) -> dict[str, Any]:
         made.append(name)
         return RUNS[name]
 
-    monkeypatch.setattr(
-        conformance_page, "RUNS", {name: lambda name=name: run(name) for name in ("local", "vfio-user", "qemu")}
-    )
     (tmp_path / "local.json").write_text(json.dumps(RUNS["local"]))
 
-    found = reports(tmp_path)
+    found = reports({name: partial(run, name) for name in TARGETS}, tmp_path)
 
     assert made == ["vfio-user", "qemu"]
     assert found == RUNS

@@ -2,7 +2,8 @@
 
 import pytest
 
-from vmxnet3.conform.differences import KINDS, QEMU, SERVED, explain
+from pvdev.differences import KINDS, explain
+from vmxnet3.conform.differences import QEMU, SERVED
 
 
 @pytest.mark.parametrize(
