@@ -36,7 +36,7 @@ guest: $(VENV)/dev  ## QEMU and a Linux kernel for the guest tests, unpacked wit
 rules: $(VENV)/dev  ## print docs/RULES.md anew
 	$(BIN)/python tools/rules_page.py
 
-conformance: $(VENV)/dev guest  ## run the conformance suite on our model and on QEMU's device, print docs/CONFORMANCE.md
+conformance: $(VENV)/dev guest  ## run the conformance suites on our models and on QEMU's devices, print docs/CONFORMANCE.md
 	$(BIN)/python tools/conformance_page.py
 
 judge: $(VENV)/dev  ## have libiscsi's iscsi-test-cu judge the SCSI target, print docs/JUDGE.md

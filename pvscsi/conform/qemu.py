@@ -7,11 +7,10 @@ import json
 import select
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pvdev.errors import PeerError
 from pvdev.qemu import named_qemu
 from pvdev.transport.qtest_port import RESERVED, QtestPort, qtest_port
 from pvscsi.conform.target import ARENA, DISK, Can, Drive, Drives, Reached, cannot, need_for
@@ -109,12 +108,10 @@ class QemuTarget(Reached):
     def memory(self) -> bytes:
         return bytes(self.port.arena.block.view[RESERVED:])
 
-    def _name(self, number: int) -> str:
+    def _add_nodes(self, number: int, drive: Drive) -> str | None:
+        """Block nodes for a drive, or a medium, that comes while QEMU runs; the one to be used, if there is one."""
         self._count += 1
-        return f"d{number}-{self._count}"
-
-    def _add_nodes(self, number: int, name: str, drive: Drive) -> str | None:
-        made = nodes(name, drive, self._folder)
+        made = nodes(f"d{number}-{self._count}", drive, self._folder)
         for node in made:
             self.port.machine.monitor("blockdev-add", **node)
         if not made:
@@ -124,8 +121,8 @@ class QemuTarget(Reached):
         return self._nodes[number]
 
     def plug(self, number: int, drive: Drive) -> None:
-        need_for([drive], self.can - {Can.HOLD})
-        node = self._add_nodes(number, self._name(number), drive)
+        need_for([drive], self.can - {Can.HOLD})  # there is no throttle group for it
+        node = self._add_nodes(number, drive)
         self.port.machine.monitor("device_add", **device(f"d{number}", number, drive, node))
         self.settle()
 
@@ -135,6 +132,7 @@ class QemuTarget(Reached):
         self.settle()
 
     def hold(self, number: int, on: bool) -> None:
+        """The disk is so slow, and so far behind, that nothing comes through until QEMU's clock is moved."""
         group = f"/objects/d{number}-group"
         limits = {"bps-total": SLOW if on else FREE}
         self.port.machine.monitor("qom-set", path=group, property="limits", value=limits)
@@ -151,11 +149,10 @@ class QemuTarget(Reached):
 
     def load(self, number: int, drive: Drive | None) -> None:
         monitor, name = self.port.machine.monitor, f"d{number}"
-        with suppress(PeerError):  # a door that is locked: then there is nothing to be done
-            monitor("blockdev-open-tray", id=name, force=True)
+        monitor("blockdev-open-tray", id=name, force=True)
         if number in self._nodes:
             monitor("blockdev-remove-medium", id=name)
-        node = None if drive is None else self._add_nodes(number, self._name(number), drive)
+        node = None if drive is None else self._add_nodes(number, drive)
         if node is None:
             self._nodes.pop(number, None)
         else:
