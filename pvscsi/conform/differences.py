@@ -1,6 +1,6 @@
 """Where a device does not do what the suite asks of it, and why: our own as it is served, and QEMU's.
 
-QEMU's were looked up in its source and seen on QEMU 11.1.
+QEMU's were all seen on QEMU 11.1; the causes are what its source shows, or the likeliest.
 
 Ref: QEMU hw/scsi/vmw_pvscsi.c, hw/scsi/scsi-bus.c, hw/scsi/scsi-disk.c.
 """
@@ -24,7 +24,7 @@ QEMU = (
     _of("006", "harmless", "INTR_MASK keeps all 32 bits", "*"),
     _of("008", "harmless", "COMMAND_STATUS of a half-sent command is -2, not the words it wants", "*read_zero"),
     _of("008", "harmless", "accesses of other sizes are widened or split, and work", "*odd_size*"),
-    _of("010", "gap", "INTR_MASK survives every reset; a function level reset is not offered", "*forgets_all*"),
+    _of("010", "gap", "INTR_MASK survives every reset", "*forgets_all*"),
     _of("021", "harmless", "a bare SETUP_MSG_RING answers -2, not 34", "*bare*"),
     _of("023", "gap", _NO_CONFIG, "*without_a_read"),
     _of("025", "gap", "counts that are no powers of two are rounded up: pages nobody gave are used", "*may_not_be*"),
