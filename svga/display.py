@@ -97,7 +97,7 @@ class Copy:
 
 @dataclass
 class Damage:
-    """What changed since the last look: `tiles` (x, y) of the desktop in units of `TILE`; `copies` in order, before them.
+    """What changed since the last look: `tiles` (x, y), `TILE` pixels each; `copies` come before, in order.
 
     `layout`: monitors came, went, moved or changed size: everything is to be looked at anew. `cursor`: shape or place.
     """
@@ -202,5 +202,5 @@ class Hands(Protocol):
         ...
 
     def key(self, code: int, down: bool) -> None:
-        """A key, by its XT scan code (set 1; extended ones with 0x80 added, as QEMU's extended key events have them)."""
+        """A key, by its XT scan code (set 1; an extended one with 0x80 added, as QEMU sends them)."""
         ...
