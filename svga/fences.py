@@ -1,0 +1,60 @@
+"""Fences: how far the device has come, where drivers see it, and when that interrupts.
+
+Values are compared as sequence numbers modulo 2^32, as Linux does (VMW_FENCE_WRAP).
+"""
+
+from collections.abc import Callable
+
+from svga.interrupts import Causes
+from svga.wire import MASK32, Fifo, Irq
+
+HALF = 1 << 31
+
+
+def passed(last: int, goal: int) -> bool:
+    """Whether fence `last` is `goal` or one after it."""
+    return last - goal & MASK32 < HALF
+
+
+class Fences:
+    """`words`: FIFO memory in words, where the device has one; else the last fence is register FENCE."""
+
+    def __init__(self, causes: Causes, note: Callable[[str, str, int], None], words: memoryview | None) -> None:
+        self._causes, self._note, self._words = causes, note, words
+        self.reset()
+
+    def reset(self) -> None:
+        self.last = self.goal = 0
+        self._seen = 0  # the last one of a FENCE command; 0: none yet
+
+    def complete(self, value: int, *, words: int = 0) -> None:
+        """A FENCE command is reached: all before it is done. `words`: how many FIFO registers there are."""
+        if not value or (self._seen and value == self._seen):
+            self._note("SVG-D-032" if not value else "SVG-D-033", "FENCE", value)
+        elif self._seen and not passed(value, self._seen):
+            self._note("SVG-D-032", "FENCE", value)
+        before = self._seen
+        self.last = self._seen = value
+        flags, fifo = int(Irq.ANY_FENCE), self._words
+        if fifo is not None and words > Fifo.FENCE:
+            fifo[Fifo.FENCE] = value
+        if fifo is not None and words > Fifo.FENCE_GOAL and self._reached(fifo[Fifo.FENCE_GOAL], before):
+            flags |= Irq.FENCE_GOAL
+        if self._reached(self.goal, before):
+            flags |= Irq.REG_FENCE_GOAL if fifo is not None else Irq.REG_FENCE_GOAL | Irq.FENCE_GOAL
+        self._causes.signal(flags)
+
+    def _reached(self, goal: int, before: int) -> bool:
+        return self.last == goal or (passed(self.last, goal) and bool(before) and not passed(before, goal))
+
+    def _read_FENCE(self) -> int:
+        return self.last
+
+    def _write_FENCE(self, value: int) -> None:
+        self.last = value
+
+    def _read_FENCE_GOAL(self) -> int:
+        return self.goal
+
+    def _write_FENCE_GOAL(self, value: int) -> None:
+        self.goal = value

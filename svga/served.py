@@ -1,0 +1,135 @@
+"""A display as it is served to a guest: its options on the command line, how it is made, what can be asked of it."""
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from pvdev import ui
+from pvdev.errors import ConfigError
+from pvdev.kinds import Built
+from pvdev.mem import SharedBlock
+from svga.device import Svga
+from svga.function import Video
+from svga.profiles import FRONTS, PROFILES
+from svga.wire import MAX_DISPLAYS, SCREEN_SIZE_MAX
+
+MIB = 1 << 20
+FIFO_SIZE = 2 * MIB
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(width, height) of "1280x800". Raises `ConfigError`."""
+    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
+    size = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not (0 < size[0] <= SCREEN_SIZE_MAX and 0 < size[1] <= SCREEN_SIZE_MAX):
+        raise ConfigError(f"{text!r} is no size; write it like 1280x800, at most {SCREEN_SIZE_MAX} each way")
+    return size
+
+
+def make(values: Mapping[str, Any]) -> tuple[Svga, ExitStack]:
+    """The display that `values` of PARAMS ask for, and what is to be closed after it. Raises `ConfigError`."""
+    vram = values["vram"] * MIB
+    if vram & vram - 1:
+        raise ConfigError(f"--vram {values['vram']}: give a power of two, in MiB")
+    size, largest = parse_size(values["mode"]), parse_size(values["largest"])
+    owns = ExitStack()
+    try:
+        blocks = [SharedBlock(vram, "svga vram")]
+        owns.callback(blocks[0].close)
+        if values["front"] == "svga2":
+            blocks.append(SharedBlock(FIFO_SIZE, "svga fifo"))
+            owns.callback(blocks[1].close)
+        memories = [Video(block.size, block) for block in blocks]
+        device = Svga(
+            values["profile"],
+            front=values["front"],
+            vram=memories[0],
+            fifo=memories[1] if len(memories) > 1 else None,
+            size=size,
+            largest=largest,
+            monitors=values["monitors"],
+            vga=values["vga"],
+        )
+    except ValueError as error:
+        owns.close()
+        raise ConfigError(f"{error}; change --profile, --front, --mode, --largest or --vram") from error
+    except BaseException:
+        owns.close()
+        raise
+    return device, owns
+
+
+def build(values: Mapping[str, Any]) -> Built:
+    """A served display; viewers find what it shows in its `picture`."""
+    device, owns = make(values)
+    return Built(device, owns=owns, controls=controls(device))
+
+
+def controls(device: Svga) -> Mapping[str, Callable[..., object]]:
+    """What can be asked of a running display from outside."""
+
+    def status() -> object:
+        picture = device.picture
+        return {
+            "profile": device.profile.name,
+            "monitors": [
+                {
+                    "id": monitor.id,
+                    "x": monitor.area.x,
+                    "y": monitor.area.y,
+                    "width": monitor.area.width,
+                    "height": monitor.area.height,
+                    "blank": picture.rows(monitor.id) is None,
+                }
+                for monitor in picture.monitors
+            ],
+            "commands": device.stream.commands,
+            "cursor": {"x": picture.cursor.x, "y": picture.cursor.y, "visible": picture.cursor.visible},
+            "violations": ui.violations_json(device.rules),
+        }
+
+    return {"status": status}
+
+
+PARAMS: tuple[click.Parameter, ...] = (
+    click.Option(
+        ["--profile"],
+        type=click.Choice(list(PROFILES)),
+        default="screen-targets",
+        show_default=True,
+        help="what the display can do, and so which way drivers use it",
+    ),
+    click.Option(
+        ["--front"],
+        type=click.Choice(FRONTS),
+        default=FRONTS[0],
+        show_default=True,
+        help="SVGA3, registers in memory; or SVGA II, ports and FIFO, which not every VMM can carry",
+    ),
+    click.Option(["--vram"], type=click.IntRange(1, 512), default=64, show_default=True, help="video memory in MiB"),
+    click.Option(["--mode"], default="1280x800", show_default=True, help="the size it starts with"),
+    click.Option(
+        ["--largest"],
+        default=f"{SCREEN_SIZE_MAX}x{SCREEN_SIZE_MAX}",
+        show_default=True,
+        help="the largest mode a driver may set",
+    ),
+    click.Option(
+        ["--monitors"],
+        type=click.IntRange(1, MAX_DISPLAYS),
+        default=1,
+        show_default=True,
+        help="how many are plugged in",
+    ),
+    click.Option(
+        ["--vga/--no-vga"], default=False, show_default=True, help="say to be of class VGA; nothing is behind it"
+    ),
+)
+
+
+def defaults() -> dict[str, Any]:
+    """The values of PARAMS where nothing is said."""
+    return click.Command("svga", params=list(PARAMS)).make_context("svga", []).params
