@@ -13,6 +13,7 @@ from pathlib import Path
 from guest.cache import KitError, new_file
 from guest.kit import PROGRAMS, Kit, find_program
 from guest.modules import ModuleTree, modules_dep
+from guest.modules import __file__ as modules_file
 from guest.programs import compile_program, program_names
 from pvdev.qemu import cache_dir
 
@@ -82,7 +83,8 @@ def build(kit: Kit, modules: Sequence[str] = MODULES, files: Mapping[str, bytes]
     }
     own |= files or {}
     key = hashlib.sha256(repr((kit.release, kit.modules, kit.userland, tuple(modules), programs)).encode())
-    key.update(Path(__file__).read_bytes())
+    for source in (__file__, modules_file):
+        key.update(Path(source).read_bytes())
     for name, data in own.items():
         key.update(f"{name}\0{len(data)}\0".encode() + data)
     target = cache_dir() / "build" / f"initramfs-{key.hexdigest()[:16]}.cpio"

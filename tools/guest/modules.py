@@ -94,14 +94,18 @@ def resolve(names: Iterable[str], load: Callable[[str], Module | None]) -> list[
 
 
 def modules_dep(modules: Iterable[Module]) -> str:
-    """The text of modules.dep for modules lying flat as NAME.ko; modprobe wants every level listed, nearest first."""
+    """The text of modules.dep for modules lying flat as NAME.ko, given each after what it needs.
+
+    modprobe wants every level listed, and loads from the end: what a module needs stands behind it.
+    """
     table = {module.name: module for module in modules}
 
-    def below(name: str) -> list[str]:
-        found: dict[str, None] = {}
-        for needed in table[name].needs:
-            if needed in table:
-                found |= dict.fromkeys([needed, *below(needed)])
-        return list(found)
+    def below(name: str) -> set[str]:
+        direct = {needed for needed in table[name].needs if needed in table}
+        return direct.union(*map(below, direct))
 
-    return "".join(f"{name}.ko:{''.join(f' {needed}.ko' for needed in below(name))}\n" for name in table)
+    def line(name: str) -> str:
+        needed = below(name)
+        return f"{name}.ko:{''.join(f' {other}.ko' for other in reversed(table) if other in needed)}\n"
+
+    return "".join(map(line, table))

@@ -33,8 +33,17 @@ def test_resolve_survives_a_loop() -> None:
 def test_modules_dep_lists_every_level() -> None:
     text = modules_dep(resolve(["8021q"], load))
 
-    assert text.splitlines()[-1] == "8021q.ko: garp.ko stp.ko llc.ko mrp.ko"
+    assert text.splitlines()[-1] == "8021q.ko: mrp.ko garp.ko stp.ko llc.ko"
     assert text.splitlines()[0] == "llc.ko:"
+
+
+def test_modules_dep_has_what_a_module_needs_behind_it() -> None:
+    """Also where a need is met by way of another first, as with Linux 6.12's display drivers."""
+    tree = {"top": ("low", "helper"), "low": ("base",), "helper": ("base", "low", "kit"), "kit": ("base",), "base": ()}
+
+    text = modules_dep(resolve(["top"], lambda name: Module(name, b"", tree[name])))
+
+    assert text.splitlines()[-1] == "top.ko: helper.ko kit.ko low.ko base.ko"
 
 
 def test_names_and_needs() -> None:
