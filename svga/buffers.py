@@ -34,7 +34,7 @@ from svga.wire_commands import (
 
 Note = Callable[[str, str, int], None]
 SPENT_MAX = 64 << 20  # bytes moved by commands before others get their turn
-_FLAGS = CbFlag.NO_IRQ | CbFlag.DX_CONTEXT | CbFlag.MOB
+_FLAGS = int(CbFlag.NO_IRQ | CbFlag.MOB)  # a plain number: ~ of a flag knows its own bits only
 _word = Struct("<I")
 
 
@@ -152,7 +152,7 @@ class Buffers:
         flags, length = buffer.flags, buffer.length
         if numbers["status"] != CbStatus.NONE:
             self._note("SVG-D-045", "status", numbers["status"])  # nobody needs it to be anything
-        if flags & ~_FLAGS or flags & CbFlag.DX_CONTEXT or (flags & CbFlag.MOB and not self._mobs):
+        if flags & ~_FLAGS or (flags & CbFlag.MOB and not self._mobs):
             return flags
         if numbers["dxContext"]:
             return numbers["dxContext"]

@@ -112,7 +112,8 @@ class Svga:
             largest=largest,
             depths=bool(caps & Cap.EMULATION_8BIT),
             fifo=words if extended else None,
-            changed=self._mode_changed,
+            changed=self._rearrange,
+            replaced=lambda: self.screens.forget(),
         )
         self.gmrs = Gmrs(self.mem, self.vram.view, caps, note, self._may_dma)
         self.screens = Screens(self.vram.view, caps, note, self.picture.stale)
@@ -225,10 +226,9 @@ class Svga:
             return self.targets.layout()
         return self.screens.layout() if self.screens else self.modes.layout()
 
-    def _mode_changed(self) -> None:
-        """A mode set by registers takes the place of screens."""
-        self.screens.forget()
+    def _rearrange(self) -> None:
         self.picture.stale()
+        self.picture.settle()
 
     def _root(self, screen: int) -> tuple[int, int]:
         area = self.screens.get(screen).area

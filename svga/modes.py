@@ -46,7 +46,8 @@ class Display:
 class Modes:
     """`vram`: bytes. `largest`: (width, height) a driver may ask for. `size`: the one a new device stands at.
 
-    `palette` are the bytes of the palette registers; `changed` hears that something else is shown.
+    `palette` are the bytes of the palette registers; `changed` hears that something else is shown, `replaced` that it
+    is another mode.
     """
 
     def __init__(
@@ -59,8 +60,9 @@ class Modes:
         depths: bool,
         fifo: memoryview | None,
         changed: Callable[[], None],
+        replaced: Callable[[], None],
     ) -> None:
-        self.vram, self._note, self._changed = vram, note, changed
+        self.vram, self._note, self._changed, self._replaced = vram, note, changed, replaced
         self._size, self.largest, self._fifo = size, largest, fifo
         self.depths = depths
         self._flat = Flat(vram)
@@ -73,6 +75,7 @@ class Modes:
         self._staged = width, height, 32
         self.mode = Mode(width, height, 32, 4 * width)
         self._pending = False  # something was written that `mode` does not show yet
+        self._repainted = False  # colours of the palette are others
         self.pitch_unread = False  # the mode changed, BYTES_PER_LINE was not read since
         self._displays = [Display(1)] + [Display()] * (MAX_DISPLAYS - 1)
         self._staged_displays = list(self._displays)
@@ -96,7 +99,11 @@ class Modes:
                 self._staged = self.mode.width, self.mode.height, self.mode.bpp
             elif mode != self.mode:
                 self.mode, self.pitch_unread = mode, True
+                self._replaced()
                 self._changed()
+            elif self._repainted:
+                self._changed()
+            self._repainted = False
         return self.mode
 
     def _locked(self, width: int, bpp: int) -> int:
@@ -140,8 +147,9 @@ class Modes:
         return Rows(pieces, area.width, area.height, mode.pitch, mode.bpp, MASKS[mode.bpp], palette)
 
     def palette_changed(self) -> None:
+        """Hundreds of writes come together: they are looked at together."""
         if self.mode.bpp == 8:
-            self._changed()
+            self._pending = self._repainted = True
 
     # -- size and depth ------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,6 @@ class Shown:
         self.monitors: tuple[Monitor, ...] = tuple(monitor for monitor, _ in BLANK)
         self.cursor = Cursor()
         self.arrange: Callable[[], Layout] = lambda: BLANK
-        self._layout: Layout = BLANK
         self._rows: dict[int, Rows | None] = {}
         self._origin = 0, 0
         self._watches: tuple[Watch, ...] = ()
@@ -63,19 +62,20 @@ class Shown:
             return
         self._stale = False
         layout = tuple(self.arrange()) or BLANK
-        if layout == self._layout and self._rows:
-            return
-        self._layout = layout
         around = union([monitor.area for monitor, _ in layout])
         self._origin = left, top = around.x, around.y
         self._rows = {monitor.id: rows for monitor, rows in layout}
+        before = self.monitors
         self.monitors = tuple(
             replace(monitor, area=replace(monitor.area, x=monitor.area.x - left, y=monitor.area.y - top))
             for monitor, _ in layout
         )
         self.serial += 1
         for watch in self._watches:
-            watch.changed(layout=True)
+            if self.monitors != before:
+                watch.changed(layout=True)
+            else:
+                watch.mark(Area(0, 0, around.width, around.height))
 
     def mark(self, area: Area) -> None:
         """These pixels are not what they were."""

@@ -84,8 +84,7 @@ DRIVER_RULES = (
     Rule("SVG-D-057", _A, "DEV_CAP asks for a capability there is: 0 to 261", "header"),
     Rule("SVG-D-060", _V, "bus mastering is on before guest memory is named", "PCI"),
     Rule("SVG-D-061", _V, "overlays and their registers are ones there are", "header"),
-    Rule("SVG-D-063", _A, "a screen target is updated only while it has a surface", "this model", known="Linux"),
-    Rule("SVG-D-062", _A, "the mode is sane before ENABLE is written", "VMware's kit"),
+    Rule("SVG-D-062", _A, "a screen target is updated only while it has a surface", "this model", known="Linux"),
 )
 
 RULES = RuleBook(DRIVER_RULES, MEMORY_RULES)

@@ -149,7 +149,7 @@ class Targets:
     def _updated(self, number: int, x: int, y: int, width: int, height: int) -> Target:
         target = self._get(number)
         if target.image[0] == INVALID_ID:
-            self._note("SVG-D-063", "UPDATE_GB_SCREENTARGET", number)
+            self._note("SVG-D-062", "UPDATE_GB_SCREENTARGET", number)
         if not holds(Area(0, 0, target.area.width, target.area.height), x, y, width, height):
             self._note("SVG-D-055", "UPDATE_GB_SCREENTARGET", x + width & 0xFFFF_FFFF)
         return target

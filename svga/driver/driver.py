@@ -124,7 +124,7 @@ class Driver(Front):
     # -- commands ------------------------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        """Whole commands, by whatever way was set up; done when this returns. Raises `DeviceBroke` if one is refused."""
+        """Whole commands, by whatever way was set up; done when this returns. Raises `DeviceBroke`: one is refused."""
         if self.buffers:
             status = self.submit(data)
             if status is not CbStatus.COMPLETED:
