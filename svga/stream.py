@@ -9,6 +9,7 @@ from struct import Struct
 from pvdev.errors import GuestFault
 from svga.wire import COMMAND_MAX, Cap
 from svga.wire_commands import (
+    BODY,
     CMD_3D_END,
     CMD_3D_FIRST,
     SCREEN_STRUCT_MAX,
@@ -86,6 +87,7 @@ _VARIABLE: dict[
     Cmd.DEFINE_SCREEN: (4, _screen_bytes),
     Cmd.REMAP_GMR2: (16, _remap_bytes),
 }
+_BODIES = {int(command): layout.size for command, layout in BODY.items()}
 _FIXED = {int(command): 4 * words for command, words in WORDS.items()}
 
 
@@ -157,6 +159,8 @@ class Stream:
                 raise Refused("SVG-D-011", f"command {command}", command, length)
             return length
         head = 8 if command >= CMD_3D_FIRST else 4
+        if length - head < _BODIES.get(command, 0):
+            raise Refused("SVG-D-049", f"body of command {command}", length - head, length)
         try:
             handler(data[at + head : at + length])
         except GuestFault as fault:

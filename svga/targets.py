@@ -110,6 +110,7 @@ class Targets:
     def _write_BLANK_SCREEN_TARGETS(self, value: int) -> None:
         self._blank = int(bool(value))
         self._shown.stale()
+        self._shown.settle()
 
     # -- commands ------------------------------------------------------------------------------------------------------
 

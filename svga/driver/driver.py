@@ -157,11 +157,14 @@ class Driver(Front):
         raise DeviceBroke("BUSY does not end")
 
     def fence(self) -> int:
-        """A fence the device has passed when this returns: the number. Raises `DeviceBroke`."""
+        """Everything sent is done when this returns; the number of the fence that says so. Raises `DeviceBroke`."""
+        if not self.fifo_caps & FifoCap.FENCE:
+            self.sync()
+            return self._fence
         self._fence += 1
         self.send(commands.fence(self._fence))
         seen = self.get(Register.FENCE) if self.svga3 else self.word(Fifo.FENCE)
-        if seen != self._fence and (self.svga3 or self.fifo_caps & FifoCap.FENCE):
+        if seen != self._fence:
             raise DeviceBroke(f"fence {seen} after {self._fence}")
         return self._fence
 

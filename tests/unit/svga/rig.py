@@ -23,7 +23,7 @@ def noise(width: int = W, height: int = H, seed: int = 1) -> bytes:
 
 
 class Rig:
-    """`watch` has seen nothing of what was before."""
+    """`watch` has seen nothing of what was before; `unwatch` ends it."""
 
     def __init__(self, profile: str = "legacy", front: str = "svga2", **options: Any) -> None:
         options = {"vram": Video(1 << 20, None), "size": (W, H), **options}
@@ -31,7 +31,7 @@ class Rig:
         self.port = LocalPort(self.device, memory=4 << 20)
         self.driver = Driver(self.port)
         self.watch = Watch()
-        self.device.picture.watch(self.watch)
+        self.unwatch = self.device.picture.watch(self.watch)
         self.watch.take()
 
     def up(self, way: str | None = None, **options: Any) -> "Rig":

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from svga.driver import commands
 from svga.stream import Refused, Stream
 from svga.wire import COMMAND_MAX
-from svga.wire_commands import WORDS, Cmd, Cmd3d, Remap
+from svga.wire_commands import BODY, WORDS, Cmd, Cmd3d, Remap
 from tests.unit.svga.rig import Cap, Rig
 
 
@@ -42,8 +42,9 @@ def valid(rng: Random) -> bytes:
         return commands.command(Cmd.REMAP_GMR2, 1, flags, 0, pages, tail=rng.randbytes(size))
     if rng.randrange(2):
         return commands.screen(0, 8, 8, size=rng.choice((28, 40, 44, 60)))
-    size = 4 * rng.randrange(20)
-    return commands.words(rng.choice(list(Cmd3d)), size) + rng.randbytes(size)
+    number = rng.choice(list(Cmd3d))
+    size = (BODY[number].size + 3 & ~3) + 4 * rng.randrange(9)
+    return commands.words(number, size) + rng.randbytes(size)
 
 
 @pytest.mark.rule("SVG-V-032")

@@ -1,0 +1,85 @@
+"""The display on the command line."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pvdev.errors import ConfigError
+from pvdev.kinds import Built, load, names
+from pvdev.transport.vfio_user import Server
+from pvdev.transport.vfio_user_port import VfioUserPort
+from svga.device import Svga
+from svga.driver.driver import Driver
+from svga.served import build, defaults, parse_size
+from tests.unit.svga.rig import H, W, noise
+
+
+@pytest.fixture
+def built(request: pytest.FixtureRequest) -> Iterator[Built]:
+    """What is served; its parameters are options."""
+    found = build({**defaults(), **getattr(request, "param", {})})
+    with found.owns:
+        yield found
+
+
+def test_it_is_announced() -> None:
+    assert "svga" in names()
+    assert load("svga").build is build
+
+
+def test_what_is_served_without_a_word(built: Built) -> None:
+    device = built.device
+    assert isinstance(device, Svga)
+    assert (device.profile.name, device.profile.svga3) == ("screen-targets", True)
+    assert device.pci.bars[2].shared is not None
+    status: Any = built.controls["status"]()
+    assert status["monitors"] == [{"id": 0, "x": 0, "y": 0, "width": 640, "height": 480, "blank": True}]
+
+
+@pytest.mark.parametrize("built", [{"front": "svga2", "profile": "legacy"}], indirect=True)
+def test_svga2_shares_its_fifo(built: Built) -> None:
+    bars = built.device.pci.bars
+
+    assert [bars[n].shared is not None for n in (0, 1, 2)] == [False, True, True]
+    assert bars[2].size == 2 << 20
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *({"vram": 48}, {"mode": "1280"}, {"mode": "9000x1"}, {"mode": "0x5"}, {"largest": "x"}, {"profile": "qemu"}),
+        *({"mode": "8192x8192", "vram": 64}, {"mode": "1024x768", "largest": "800x600"}),
+    ],
+)
+def test_what_cannot_be_is_one_line(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as error:
+        build({**defaults(), **values})
+
+    assert "\n" not in str(error.value)
+
+
+def test_sizes() -> None:
+    assert parse_size("1280x800") == (1280, 800)
+
+
+@pytest.mark.parametrize("built", [{"profile": "legacy", "front": "svga2"}, {}, {"profile": "legacy"}], indirect=True)
+def test_the_driver_over_a_socket(built: Built, tmp_path: Path) -> None:
+    """The same driver as in process, another process's memory."""
+    device = built.device
+    assert isinstance(device, Svga)
+    server = Server()
+    server.add(device, tmp_path / "display")
+    with server.background(), closing(VfioUserPort(tmp_path / "display")) as port:
+        driver = Driver(port).bring_up(device.profile.name)
+        driver.show(noise(), 0, 0, W, H)
+        driver.fence()
+        rows = device.picture.rows(0)
+        assert rows is not None
+        shown = b"".join(rows.pieces)
+        driver.close()
+
+    assert shown == noise()
+    assert [str(violation) for violation in device.rules] == []
