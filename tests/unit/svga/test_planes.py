@@ -24,7 +24,8 @@ def test_windows_placed_in_any_order_read_as_one_memory() -> None:
     mem, view = memory()
     for page in range(16):
         view[page * PAGE : (page + 1) * PAGE] = bytes([page]) * PAGE
-    pages, model = Pages(mem, 12 * PAGE), [None] * 12  # type: ignore[var-annotated]
+    pages = Pages(mem, 12 * PAGE)
+    model: list[int | None] = [None] * 12
     for _ in range(200):
         first = rng.randrange(12)
         ppns = [rng.randrange(1, 17) for _ in range(rng.randrange(1, 13 - first))]

@@ -42,9 +42,9 @@ def valid(rng: Random) -> bytes:
         return commands.command(Cmd.REMAP_GMR2, 1, flags, 0, pages, tail=rng.randbytes(size))
     if rng.randrange(2):
         return commands.screen(0, 8, 8, size=rng.choice((28, 40, 44, 60)))
-    number = rng.choice(list(Cmd3d))
-    size = (BODY[number].size + 3 & ~3) + 4 * rng.randrange(9)
-    return commands.words(number, size) + rng.randbytes(size)
+    longer = rng.choice(list(Cmd3d))
+    size = (BODY[longer].size + 3 & ~3) + 4 * rng.randrange(9)
+    return commands.words(longer, size) + rng.randbytes(size)
 
 
 @pytest.mark.rule("SVG-V-032")

@@ -1,0 +1,145 @@
+"""An unmodified Linux 6.12 with its own vmwgfx driver on our display, over vfio-user, in each of its display units.
+
+SVGA3 only: QEMU without KVM does not carry the port at an odd address that SVGA II has. The driver is not removed: the
+vmwgfx of 6.12.117 then cancels a timer it has never set up (hrtimer_cancel in vmw_du_cleanup), and the kernel ends.
+"""
+
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+
+import pytest
+from guest.kit import Kit
+from guest.ktap import GuestReport
+from guest.vm import Vm, vfio_user
+
+from pvdev.transport.vfio_user import Server
+from svga.device import Svga
+from svga.display import Watch
+from svga.served import defaults, make
+
+pytestmark = [pytest.mark.guest, pytest.mark.slow]
+
+SIZES, SEED = ((640, 480), (1024, 768), (1280, 800)), 5
+PATIENCE_S = 20.0
+COMPLAINTS = (  # what vmwgfx says on any machine whose processor does not call itself VMware's
+    "vmwgfx seems to be running on an unsupported hypervisor.",
+    "This configuration is likely broken.",
+    "Please switch to a supported graphics device to avoid problems.",
+)
+
+
+def picture(width: int, height: int, seed: int) -> bytearray:
+    """What the guest's program `picture` draws."""
+    out = bytearray()
+    for y in range(height):
+        green = (5 * y + seed & 255) << 8
+        out += array("I", [(7 * x + seed & 255) << 16 | green | ((x ^ y) & 255) for x in range(width)])
+    return out
+
+
+class Viewer:
+    """Looks at a display while a guest draws; `seen` are the pictures that came to be as they should."""
+
+    def __init__(self, device: Svga) -> None:
+        self.device = device
+        self.seen: list[str] = []
+        self._news = Event()
+        self._watch = Watch(self._news.set)
+        device.picture.watch(self._watch)
+        self.before = bytearray()
+
+    def frame(self) -> tuple[int, int, bytes]:
+        """Width, height and pixels of the first monitor."""
+        rows = self.device.picture.rows(0)
+        if rows is None:
+            return 0, 0, b""
+        data, length = b"".join(rows.pieces), 4 * rows.width
+        lines = (data[y * rows.pitch : y * rows.pitch + length] for y in range(rows.height))
+        return rows.width, rows.height, b"".join(lines)
+
+    def until(self, fine: Callable[[], bool]) -> bool:
+        """Whether that comes true; looked at whenever something is marked."""
+        for _ in range(200):
+            self._news.clear()
+            self._watch.take()
+            if fine():
+                return True
+            if not self._news.wait(PATIENCE_S):
+                break
+        return fine()
+
+    def event(self, name: str) -> None:
+        """An event of the guest: a picture was drawn."""
+        kind, _, size = name.partition("-")
+        width, height = map(int, size.split("x")) if size else self.frame()[:2]
+        if kind in ("fb", "drm"):
+            self.before = picture(width, height, SEED)
+        elif kind == "dirty":
+            left, top, right, bottom = width // 4, height // 4, width // 2 + 1, height // 2 + 1
+            other = picture(width, height, SEED + 1)
+            for y in range(top, bottom):
+                at = 4 * width * y
+                self.before[at + 4 * left : at + 4 * right] = other[at + 4 * left : at + 4 * right]
+        checks: dict[str, Callable[[], bool]] = {
+            "text": lambda: any(self.frame()[2]),
+            "cursor": lambda: self.pointed(width // 2, height // 3),
+            "hidden": lambda: not self.device.picture.cursor.visible,
+        }
+        if self.until(checks.get(kind, lambda: self.frame() == (width, height, bytes(self.before)))):
+            self.seen.append(name)
+
+    def pointed(self, x: int, y: int) -> bool:
+        """Whether the guest's pointer is there, as the guest's program makes it."""
+        cursor = self.device.picture.cursor
+        shape = array("I", [0xFF00_0000 | n * 16 if n % 64 < 32 else 0x8040_2010 for n in range(64 * 64)])
+        return (cursor.x, cursor.y, cursor.visible) == (x, y, True) and cursor.image.pixels == shape.tobytes()
+
+
+def boot(kit: Kit, folder: Path, profile: str) -> tuple[Viewer, GuestReport]:
+    device, owns = make({**defaults(), "profile": profile})
+    with owns:
+        server = Server()
+        server.add(device, folder / "display")
+        viewer = Viewer(device)
+
+        def drawn(name: str) -> None:
+            viewer.event(name)
+            vm.send("seen")
+
+        sizes = ",".join(f"{width}x{height}" for width, height in SIZES)
+        with server.background():
+            vm = Vm(
+                kit,
+                ["display"],
+                devices=[vfio_user(folder / "display")],
+                params={"sizes": sizes, "seed": SEED},
+                on_event=drawn,
+                deadline_s=180.0,
+            )
+            return viewer, vm.run().check()
+
+
+def drawn(*kinds: str) -> Iterator[str]:
+    yield from ("text", "fb-1280x800")
+    yield from (f"{kind}-{width}x{height}" for width, height in SIZES for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    ("profile", "unit", "kinds"),
+    [
+        ("legacy", "Legacy", ("drm", "dirty")),  # without guest-backed objects vmwgfx sends an SVGA3 no commands
+        ("screen-objects", "Screen Object", ("drm", "dirty", "cursor", "hidden")),
+        ("screen-targets", "Screen Target", ("drm", "dirty", "cursor", "hidden")),
+    ],
+)
+def test_SVG_V_062_pictures_of_every_display_unit(
+    guest_kit: Kit, tmp_path: Path, profile: str, unit: str, kinds: tuple[str, ...]
+) -> None:
+    viewer, report = boot(guest_kit, tmp_path, profile)
+
+    assert viewer.seen == list(drawn(*kinds))
+    assert (report.facts["unit"], report.facts["version"], report.facts["buffers"]) == (unit, "3", "DMA")
+    assert [line for line in report.dmesg if not line.endswith(COMPLAINTS)] == []
+    assert [str(broken) for broken in viewer.device.rules if not broken.rule.known] == []
