@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from svga.display import Area, Copy, Cursor, Monitor, Rows, Watch
-from svga.rect import union
+from svga.rect import holds, union
 
 Layout = Sequence[tuple[Monitor, Rows | None]]
 BLANK: Layout = ((Monitor(0, Area(0, 0, 640, 480)), None),)
@@ -25,7 +25,7 @@ class Shown:
         self.cursor = Cursor()
         self.arrange: Callable[[], Layout] = lambda: BLANK
         self._rows: dict[int, Rows | None] = {}
-        self._origin = 0, 0
+        self._bounds = BLANK[0][0].area  # of the guest's desktop
         self._watches: tuple[Watch, ...] = ()
         self._stale = True
         self.asked: Callable[[Sequence[Area]], bool] = lambda areas: False
@@ -63,7 +63,7 @@ class Shown:
         self._stale = False
         layout = tuple(self.arrange()) or BLANK
         around = union([monitor.area for monitor, _ in layout])
-        self._origin = left, top = around.x, around.y
+        self._bounds, left, top = around, around.x, around.y
         self._rows = {monitor.id: rows for monitor, rows in layout}
         before = self.monitors
         self.monitors = tuple(
@@ -81,37 +81,31 @@ class Shown:
         """These pixels are not what they were."""
         self.settle()
         if self._watches:
-            left, top = self._origin
-            bounds = Area(left, top, *self._size())
-            shown = area.meet(bounds)
+            shown = area.meet(self._bounds)
             if shown is not None:
-                moved = Area(shown.x - left, shown.y - top, shown.width, shown.height)
+                left, top = self._bounds.x, self._bounds.y
+                if left or top:
+                    shown = Area(shown.x - left, shown.y - top, shown.width, shown.height)
                 for watch in self._watches:
-                    watch.mark(moved)
+                    watch.mark(shown)
 
     def copied(self, area: Area, from_x: int, from_y: int) -> None:
         """`area` shows now what was at (from_x, from_y)."""
         self.settle()
-        left, top = self._origin
-        width, height = self._size()
-        to = Area(area.x - left, area.y - top, area.width, area.height)
-        copy = Copy(to, from_x - area.x, from_y - area.y)
-        x, y = to.x + copy.dx, to.y + copy.dy
-        if to.x < 0 or to.y < 0 or max(x, to.x) + to.width > width or max(y, to.y) + to.height > height:
+        bounds = self._bounds
+        if not holds(bounds, area.x, area.y, area.width, area.height) or not holds(
+            bounds, from_x, from_y, area.width, area.height
+        ):
             self.mark(area)
             return
+        to = Area(area.x - bounds.x, area.y - bounds.y, area.width, area.height)
         for watch in self._watches:
-            watch.copied(copy)
+            watch.copied(Copy(to, from_x - area.x, from_y - area.y))
 
     def point(self, cursor: Cursor) -> None:
         """The pointer is elsewhere, or another."""
-        left, top = self._origin
-        cursor = replace(cursor, x=cursor.x - left, y=cursor.y - top)
+        cursor = replace(cursor, x=cursor.x - self._bounds.x, y=cursor.y - self._bounds.y)
         if cursor != self.cursor:
             self.cursor = cursor
             for watch in self._watches:
                 watch.changed(cursor=True)
-
-    def _size(self) -> tuple[int, int]:
-        around = union([monitor.area for monitor in self.monitors])
-        return around.width, around.height
