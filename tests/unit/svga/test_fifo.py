@@ -61,6 +61,7 @@ def test_SVG_V_016_STOP_follows_each_command(legacy: Rig) -> None:
     assert driver.word(Fifo.STOP) == driver.word(Fifo.NEXT_CMD) == begin + 12
 
 
+@pytest.mark.slow
 def test_commands_wrap_word_by_word(legacy: Rig) -> None:
     """More than the ring holds, in lots that end anywhere: every fence comes, in order."""
     driver, rng = legacy.driver, Random(5)

@@ -47,6 +47,7 @@ def valid(rng: Random) -> bytes:
     return commands.words(longer, size) + rng.randbytes(size)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("SVG-V-032")
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 1 << 32), cut=st.integers(0, 400))

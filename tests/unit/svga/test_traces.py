@@ -1,5 +1,7 @@
 """Plain stores into the framebuffer, which nobody tells of."""
 
+import pytest
+
 from svga.display import Watch
 from svga.function import Video
 from svga.wire import Register
@@ -53,6 +55,7 @@ def test_nothing_is_compared_while_nobody_looks() -> None:
     assert watch.take().tiles == set()
 
 
+@pytest.mark.slow
 def test_a_large_framebuffer_takes_several_rounds() -> None:
     """16 MiB a round, and then the rest."""
     found = Rig(vram=Video(64 << 20, None)).up(size=(4096, 2048))
