@@ -66,7 +66,7 @@ def test_other_devices_are_none_of_its_business(powered: Rig) -> None:
 
 
 def test_a_device_that_does_not_keep_its_word(legacy: Rig) -> None:
-    legacy.device._fences.complete = lambda value, words=0: None  # type: ignore[method-assign]
+    legacy.device.stream._handlers[Cmd.FENCE] = lambda payload: None
     with pytest.raises(DeviceBroke, match="fence 0 after 1"):
         legacy.driver.fence()
     legacy.device.registers._reads[Register.BUSY] = lambda: 1
