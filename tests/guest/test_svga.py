@@ -97,7 +97,10 @@ class Viewer:
         return (cursor.x, cursor.y, cursor.visible) == (x, y, True) and cursor.image.pixels == shape.tobytes()
 
 
-def boot(kit: Kit, folder: Path, profile: str) -> tuple[Viewer, GuestReport]:
+def boot(
+    kit: Kit, folder: Path, profile: str, *, append: str = "", processors: int = 1, times: int = 1
+) -> tuple[Viewer, GuestReport]:
+    """One guest after the other on the same display; the last one's report."""
     device, owns = make({**defaults(), "profile": profile})
     with owns:
         server = Server()
@@ -110,15 +113,20 @@ def boot(kit: Kit, folder: Path, profile: str) -> tuple[Viewer, GuestReport]:
 
         sizes = ",".join(f"{width}x{height}" for width, height in SIZES)
         with server.background():
-            vm = Vm(
-                kit,
-                ["display"],
-                devices=[vfio_user(folder / "display")],
-                params={"sizes": sizes, "seed": SEED},
-                on_event=drawn,
-                deadline_s=180.0,
-            )
-            return viewer, vm.run().check()
+            for _ in range(times):
+                viewer.seen.clear()
+                vm = Vm(
+                    kit,
+                    ["display"],
+                    devices=[vfio_user(folder / "display")],
+                    params={"sizes": sizes, "seed": SEED},
+                    append=append,
+                    smp=processors,
+                    on_event=drawn,
+                    deadline_s=180.0,
+                )
+                report = vm.run().check()
+            return viewer, report
 
 
 def drawn(*kinds: str) -> Iterator[str]:
@@ -141,5 +149,14 @@ def test_SVG_V_062_pictures_of_every_display_unit(
 
     assert viewer.seen == list(drawn(*kinds))
     assert (report.facts["unit"], report.facts["version"], report.facts["buffers"]) == (unit, "3", "DMA")
+    assert [line for line in report.dmesg if not line.endswith(COMPLAINTS)] == []
+    assert [str(broken) for broken in viewer.device.rules if not broken.rule.known] == []
+
+
+def test_one_guest_after_the_other_by_interrupt_line(guest_kit: Kit, tmp_path: Path) -> None:
+    """INTx instead of messages, two processors; the second guest finds a new device."""
+    viewer, report = boot(guest_kit, tmp_path, "screen-targets", append="pci=nomsi", processors=2, times=2)
+
+    assert viewer.seen == list(drawn("drm", "dirty", "cursor", "hidden"))
     assert [line for line in report.dmesg if not line.endswith(COMPLAINTS)] == []
     assert [str(broken) for broken in viewer.device.rules if not broken.rule.known] == []
