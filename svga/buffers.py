@@ -107,7 +107,8 @@ class Buffers:
     def _read_COMMAND_LOW(self) -> int:
         return self._low
 
-    def _write_COMMAND_LOW(self, value: int) -> None:
+    def submit(self, value: int) -> None:
+        """COMMAND_LOW was written."""
         self._low = value
         self._submit(self._high << 32 | value & ~CB_CONTEXT_MASK, value & CB_CONTEXT_MASK)
 

@@ -7,7 +7,6 @@ VirtualBox DevVGA-SVGA and QEMU vmware_vga (where those two are silent).
 """
 
 from pvdev.errors import GuestFault
-from pvdev.faults import FaultPlan
 from pvdev.irq import Interrupts
 from pvdev.mem import GuestMemory
 from pvdev.rules import RuleLog
@@ -91,7 +90,6 @@ class Svga:
         self.mem = mem if mem is not None else GuestMemory()
         self.rules = RuleLog(RULES)
         self.trace: Sink | None = None
-        self.faults: FaultPlan | None = None
         self.vram = vram if vram is not None else Video(VRAM_SIZE, None)
         self.fifo_memory = None if svga3 else fifo if fifo is not None else Video(FIFO_SIZE, None)
         if not (0 < size[0] <= largest[0] and 0 < size[1] <= largest[1] and 4 * size[0] * size[1] <= self.vram.size):
@@ -281,7 +279,7 @@ class Svga:
         return int(self._waiting)
 
     def _write_COMMAND_LOW(self, value: int) -> None:
-        self.buffers._write_COMMAND_LOW(value)
+        self.buffers.submit(value)
         if self.buffers.waiting:
             if self.ring is not None and self.ring.waiting:
                 self.rules.note("SVG-D-054", "COMMAND_LOW", value)
@@ -323,7 +321,14 @@ class Svga:
 
     @property
     def _waiting(self) -> bool:
-        return self.buffers.waiting or (self.ring is not None and self.ring.waiting)
+        """Whether there is something that could be done at once."""
+        if not self._enable & ENABLE_ENABLE:
+            return False
+        return self._fetching or (self.ring is not None and self.ring.waiting)
+
+    @property
+    def _fetching(self) -> bool:
+        return self.pci.bus_master and self.buffers.waiting
 
     def _work(self, budget: int = SLICE) -> int:
         """Carry out up to about `budget` commands of either kind; what is left is for `service`."""
@@ -335,7 +340,7 @@ class Svga:
                     self.causes.signal(Irq.FIFO_PROGRESS)
                 if self.pointer.look(self.ring.words):
                     done += 1
-            if self.buffers.waiting:
+            if self._fetching:
                 done += self.buffers.drain(budget)
             if done and self.trace is not None:
                 self.trace("svga.commands", commands=done)
@@ -377,8 +382,8 @@ class Svga:
             due.append(self._tick_ns)
         if self._tracing:
             due.append(self.traces.due_ns)
-        if self._settle_ns is not None:
-            due.append(self._settle_ns)
+        if self.modes.pending:
+            due.append(self._settle_ns or 0)
         return min(due, default=None)
 
     def rest(self) -> bool:

@@ -93,7 +93,7 @@ class Registers:
                 self._reads[register] = on_read
             if on_write is not None:
                 self._writes[register] = on_write
-        self._owners_palette = _handler(owners, "palette_changed")
+        self._palette_changed = _handler(owners, "palette_changed")
         self.reset()
 
     def reset(self) -> None:
@@ -130,8 +130,8 @@ class Registers:
                 self.cells[Register(number)] = value
         elif PALETTE_BASE <= number < PALETTE_BASE + PALETTE_SIZE:
             self.palette[number - PALETTE_BASE] = value & 0xFF
-            if self._owners_palette is not None:
-                self._owners_palette()
+            if self._palette_changed is not None:
+                self._palette_changed()
         elif SCRATCH_BASE <= number < SCRATCH_BASE + SCRATCH_SIZE:
             if number < SCRATCH_BASE + SCRATCH_VBE:
                 self._note("SVG-D-007", "scratch", number)

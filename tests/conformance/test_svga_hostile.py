@@ -151,7 +151,7 @@ def test_a_header_written_to_while_its_buffer_waits() -> None:
     rig = Rig("screen-targets", "svga3").started()
     header = rig.driver.header(commands.fence(5))
     rig.device.buffers._write_COMMAND_HIGH(header >> 32)
-    rig.device.buffers._write_COMMAND_LOW(header & FULL)
+    rig.device.buffers.submit(header & FULL)
     rig.device.mem.write(header, pack("<2IQ2IQ2I", 0, 0, 0, 0, 4 << 20, 1 << 50, FULL, FULL))
     rig.port.run()
 

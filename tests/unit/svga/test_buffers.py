@@ -44,7 +44,7 @@ class Lot:
         if run:
             self.rig.port.write(0, 4 * R.COMMAND_LOW, address & 0xFFFF_FFFF | context)
         else:
-            self.rig.device.buffers._write_COMMAND_LOW(address & 0xFFFF_FFFF | context)
+            self.rig.device.buffers.submit(address & 0xFFFF_FFFF | context)
 
     def status(self, n: int) -> CbStatus:
         return CbStatus(int.from_bytes(self.memory.view[64 * n : 64 * n + 4], "little"))
