@@ -20,6 +20,7 @@ from pvdev.rules import MEMORY_RULES, Rule
 from pvdev.suite import NUMBER, numbers_in
 from pvdev.transport.vfio_user_rules import CLIENT_RULES, SERVER_RULES
 from pvscsi.rules import DRIVER_RULES as ADAPTER_RULES
+from svga.rules import DRIVER_RULES as DISPLAY_RULES
 from vmxnet3.rules import DRIVER_RULES as NIC_RULES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,7 @@ TESTS = (ROOT / "tests", *sorted(ROOT.glob("*/conform")))  # ours, and the suite
 DUTIES = {  # number families without a table: the tests say what they are
     "VMX-V": "VMXNET3: duties of the device",
     "PVS-V": "PVSCSI: duties of the device",
+    "SVG-V": "SVGA: duties of the device",
 }
 
 INTRODUCTION = """\
@@ -67,6 +69,7 @@ SECTIONS = (
         "What the adapter checks of its driver; a close look is taken with `pvdev serve pvscsi --watch`.",
         ADAPTER_RULES,
     ),
+    Section("SVGA: the driver", "What the display checks of its driver.", DISPLAY_RULES),
     Section("vfio-user: the client", "What a server checks, and how it answers.", SERVER_RULES),
     Section("vfio-user: our own client", "What our client keeps, and what it checks of a server.", CLIENT_RULES),
 )
