@@ -82,7 +82,7 @@ def write(unit: "LogicalUnit", task: Task) -> Io | Steps | None:
 
 
 def _claim_then(unit: "LogicalUnit", task: Task, io: Io) -> Steps:
-    with unit.claims.hold(io.offset, io.length) as turn:
+    with unit.claims.hold((io.offset, io.length)) as turn:
         yield from turn
         yield (io,)
         unit.finish(task, io)
@@ -101,7 +101,7 @@ def write_and_verify(unit: "LogicalUnit", task: Task) -> Steps | None:
 
 
 def _write_and_verify(unit: "LogicalUnit", task: Task, start: int, length: int, *, compare: bool) -> Steps:
-    with unit.claims.hold(start, length) as turn:
+    with unit.claims.hold((start, length)) as turn:
         yield from turn
         for at, size in chunks(length):
             data = memoryview(b"".join(cut(task.pieces, at, at + size)))  # the initiator may scribble meanwhile

@@ -37,29 +37,33 @@ class Claims:
 
     def overlap(self, start: int, length: int) -> bool:
         """Some claim covers a part of this."""
-        return any(held.overlaps(start, start + length) for held in self._held)
+        return any(claim.overlaps(start, start + length) for claim in self._held)
 
     @contextmanager
-    def hold(self, start: int, length: int) -> Iterator[Steps]:
-        """Ask for a range; it is ours once the steps given are through, and until the context ends."""
-        mine = Claim(start, start + length)
-        before = [held for held in self._held if held.overlaps(mine.start, mine.stop)]
-        writes = [io for io in self.plain if mine.overlaps(io.offset, io.offset + io.length)]
-        self._held[mine] = None
+    def hold(self, *ranges: tuple[int, int]) -> Iterator[Steps]:
+        """Ask for ranges (start, length); all are ours once the steps given are through, and until the context ends.
+
+        A command asks once: those that wait are looked at again when a command ends, and not before.
+        """
+        mine = [Claim(start, start + length) for start, length in ranges]
+        before = [claim for claim in self._held if any(each.overlaps(claim.start, claim.stop) for each in mine)]
+        writes = [io for io in self.plain if any(each.overlaps(io.offset, io.offset + io.length) for each in mine)]
+        self._held.update(dict.fromkeys(mine))
         self._changed()
         try:
             yield self._wait(before, writes)
         finally:
-            del self._held[mine]
+            for claim in mine:
+                del self._held[claim]
             self._changed()
 
     def _wait(self, before: list[Claim], writes: list[Io]) -> Steps:
         """Each is asked after only until it is over: hundreds may stand in one queue."""
-        for claim in before:
-            while claim in self._held:
-                yield ()
         for io in writes:
             while io in self.plain:
+                yield ()
+        for claim in before:
+            while claim in self._held:
                 yield ()
 
     def clear(self) -> None:

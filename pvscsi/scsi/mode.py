@@ -169,7 +169,7 @@ def mode_select(unit: "LogicalUnit", task: Task) -> Steps | None:
 
 def _flush_then_change(unit: "LogicalUnit", task: Task, wanted: Mapping[int, bytes]) -> Steps:
     _change(unit, task, wanted)  # from here on every write goes through
-    with unit.claims.hold(0, unit.blocks * unit.block) as writes_begun_before:
+    with unit.claims.hold((0, unit.blocks * unit.block)) as writes_begun_before:
         yield from writes_begun_before
         yield from unit.flush()
 

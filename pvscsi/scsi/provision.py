@@ -78,7 +78,7 @@ def write_same(unit: "Disk", task: Task) -> Steps:
 
 
 def _write_same(unit: "Disk", task: Task, start: int, length: int, data: bytes) -> Steps:
-    with unit.claims.hold(start, length) as turn:
+    with unit.claims.hold((start, length)) as turn:
         yield from turn
         if any(data):
             pattern = memoryview(data * (min(CHUNK, length) // unit.block))
@@ -119,9 +119,9 @@ def unmap(unit: "Disk", task: Task) -> Steps | None:
 
 
 def _unmap(unit: "Disk", ranges: list[tuple[int, int]]) -> Steps:
-    for start, length in ranges:
-        with unit.claims.hold(start, length) as turn:
-            yield from turn
+    with unit.claims.hold(*ranges) as turn:
+        yield from turn
+        for start, length in ranges:
             yield from unit.run(Io(Op.DISCARD, start, length))
     if unit.write_through:
         yield from unit.flush()
@@ -188,7 +188,7 @@ def compare_and_write(unit: "Disk", task: Task) -> Steps | None:
 
 
 def _compare_and_write(unit: "Disk", task: Task, start: int, length: int) -> Steps:
-    with unit.claims.hold(start, length) as turn:
+    with unit.claims.hold((start, length)) as turn:
         yield from turn
         data = memoryview(task.take(2 * length))
         back = bytearray(length)

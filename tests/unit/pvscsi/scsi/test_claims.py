@@ -215,7 +215,7 @@ def test_a_long_queue_is_not_looked_through_again_and_again() -> None:
 
     claims, count = Claims(lambda: None), 100
     held = claims._held = Counted()
-    contexts = [claims.hold(0, BLOCK) for _ in range(count)]
+    contexts = [claims.hold((0, BLOCK)) for _ in range(count)]
     turns = [iter(context.__enter__()) for context in contexts]
 
     for context in contexts:
@@ -224,3 +224,17 @@ def test_a_long_queue_is_not_looked_through_again_and_again() -> None:
         context.__exit__(None, None, None)
 
     assert held.looks <= count * 2 * count
+
+
+def test_an_unmap_does_not_wait_for_what_came_later(unit: Disk) -> None:
+    """It asks for all its ranges at once: else each would wait for the other."""
+    first = Slow(unit, *unmap((0, 1), (10, 1), (10, 2)))
+    later = Slow(unit, write_same16(0, 20), A)
+    assert later.waits
+
+    first.drain()
+    later.go()
+    later.drain()
+
+    assert (first.ended, later.ended) == (True, True)
+    assert send(unit, read10(10, 1), room=BLOCK).answer == A
