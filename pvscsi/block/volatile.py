@@ -16,13 +16,13 @@ from pvscsi.block.wait import perform
 from pvscsi.block.wrapper import Wrapper
 
 ROOM = 64 << 20  # bytes of cache
-ZEROS = bytes(1 << 20)
+EARLY_MOST = 8  # stages on their way beside which a write is not brought to `inner` early
 
 
 @dataclass(eq=False)
 class _Stage:
     """A durable point on its way: `batches` for `inner`, each when the one before is done. `serial`: the last write
-    it makes durable; with `only`, no other write than that. `owner`: who waits for it."""
+    it makes durable, 0 for none; with `only`, no other write than that. `owner`: who waits for it."""
 
     serial: int
     batches: list[list[Io]]
@@ -56,6 +56,7 @@ class VolatileDisk(Wrapper):
         self._view = Overlay()  # what a reader sees above `inner`
         self._pending: list[Extent] = []  # every write not yet durable, oldest first
         self._stages: list[_Stage] = []
+        self._emptying: _Stage | None = None  # the last flush, while it is on its way
         self._reads: dict[Io, list[Extent]] = {}  # reads at inner, and what the cache had of each when it began
         self._ready: list[Io] = []  # done after their `submit`, not yet reaped
 
@@ -81,7 +82,7 @@ class VolatileDisk(Wrapper):
             if io.done:
                 self._patch(io)
         self._pump()
-        if self._view.held > self._room and not self._stages:
+        if self._view.held > self._room and self._emptying is None:
             self._flush(None)
             self._pump()
         if self._ready:
@@ -137,7 +138,7 @@ class VolatileDisk(Wrapper):
         self.inner.close()
 
     def _forget(self) -> None:
-        self._view = Overlay()
+        self._view, self._emptying = Overlay(), None
         for mine in (self._pending, self._stages, self._reads, self._ready):
             mine.clear()
 
@@ -154,7 +155,7 @@ class VolatileDisk(Wrapper):
         extent = Extent(io.offset, io.offset + room, self._serial, data)
         self._view.put(extent)
         self._pending.append(extent)
-        if self._early is not None:
+        if self._early is not None and len(self._stages) < EARLY_MOST:
             self._stages.append(_Stage(0, [[_transfer(piece) for piece in _fate(extent, self._early)[1]]]))
         if io.fua and fault is None:
             self._stages.append(_Stage(self._serial, [[_transfer(extent, fua=True)]], io, extent))
@@ -174,7 +175,9 @@ class VolatileDisk(Wrapper):
 
     def _flush(self, owner: Io | None) -> None:
         """What the cache has now is to be written, then `inner` flushed."""
-        self._stages.append(_Stage(self._serial, [[_transfer(extent) for extent in self._view], [Io(Op.FLUSH)]], owner))
+        batches = [[_transfer(extent) for extent in self._view], [Io(Op.FLUSH)]]
+        self._emptying = _Stage(self._serial, batches, owner)
+        self._stages.append(self._emptying)
 
     def _pump(self) -> None:
         """As many stages as go at once."""
@@ -197,7 +200,9 @@ class VolatileDisk(Wrapper):
 
     def _finish(self, stage: _Stage) -> None:
         """A durable point is reached, or missed: then everything stays at risk."""
-        if not stage.failed:
+        if stage is self._emptying:
+            self._emptying = None
+        if not stage.failed and stage.serial:
             serial, only = stage.serial, stage.only
             if only is None:
                 self._view.drop(lambda extent: extent.serial <= serial)

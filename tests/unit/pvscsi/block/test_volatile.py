@@ -187,6 +187,17 @@ def test_a_full_cache_empties_itself() -> None:
     assert read(disk, 0, 9000) == b"x" * 9000
 
 
+def test_a_full_cache_empties_itself_however_much_is_on_its_way() -> None:
+    disk = VolatileDisk(SlowDisk(MemDisk("mem", SIZE), dict.fromkeys(Op, 100)), room=10_000, seed=1)
+    most = 0
+    for i in range(400):
+        disk.submit([write_io(i * 1000, b"x" * 1000)])
+        disk.reap(i * 200)
+        most = max(most, disk.pending)
+
+    assert most < 40
+
+
 def test_a_flush_that_fails_leaves_all_at_risk() -> None:
     disk = VolatileDisk(FaultyDisk(MemDisk("mem", SIZE), Plan(flush=2)))
     write(disk, 0, b"a")
