@@ -3,8 +3,11 @@
 import os
 
 import pytest
-from guest.cache import KitError
-from guest.kit import Kit, find_kit
+
+pytest.register_assert_rewrite("pvscsi.conform.rig", "pvscsi.conform.inside")  # before any test imports them
+
+from guest.cache import KitError  # noqa: E402
+from guest.kit import Kit, find_kit  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,8 @@ A test file that is worth more ways names them: `BENCHES = (ModelBench(), Served
 
 import pytest
 
-pytest.register_assert_rewrite("pvscsi.conform.rig")
-
-from pvscsi.conform.fixtures import make_rig, rig  # noqa: E402
-from pvscsi.conform.inside import ModelBench  # noqa: E402
+from pvscsi.conform.fixtures import make_rig, rig
+from pvscsi.conform.inside import ModelBench
 
 __all__ = ["make_rig", "rig"]
 
