@@ -58,6 +58,7 @@ class InProcess:
 
     def __init__(self, port: LocalPort, medium: Medium) -> None:
         self._port, self._medium = port, medium
+        port.now_ns = time.monotonic_ns()  # else it leaps while completions wait to be taken
 
     def work(self) -> None:
         self._port.now_ns = time.monotonic_ns()

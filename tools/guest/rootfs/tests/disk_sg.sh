@@ -19,8 +19,8 @@ one_name() { # the serial number is in both designators, and in the name Linux m
 	tells "0x$serial" sg_vpd -p di "$disk" && tells "^t10.VMware .*$serial$" cat "$device/wwid"
 }
 limits() { # what Linux works with is what the pages say
-	tells "Maximum unmap LBA count: 0x800000" sg_vpd -p bl "$disk" && also "compare and write length: 0x80" &&
-	also "Optimal unmap granularity: 0x8" && tells "^4294966784$" cat "/sys/class/block/$dev/queue/discard_max_hw_bytes"
+	tells "Maximum unmap LBA count: 0x100000" sg_vpd -p bl "$disk" && also "compare and write length: 0x80" &&
+	also "Optimal unmap granularity: 0x8" && tells "^536870912$" cat "/sys/class/block/$dev/queue/discard_max_hw_bytes"
 }
 thin() {
 	tells "LBPU=1" sg_vpd -p lbpv "$disk" && also "LBPWS=1" && also "LBPRZ=0x1" && also "thin provisioned"
