@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CAPTURE := tests/data/lan.pcapng
+WORKERS := -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test check bench bench-guest guest rules conformance judge clean
+.PHONY: demo test check lint bench bench-guest guest rules conformance judge clean
 
 demo: $(VENV)/ready  ## replay a real capture through the emulated NIC into a driver, on both transports
 	$(BIN)/pvdev replay $(CAPTURE)
@@ -14,15 +15,17 @@ demo: $(VENV)/ready  ## replay a real capture through the emulated NIC into a dr
 	$(BIN)/pvdev replay $(CAPTURE) --mark "tcp every 10: csum=bad"
 
 test: $(VENV)/dev guest  ## everything, real guests included
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest $(WORKERS) $(PYTEST_ARGS)
 
-check: $(VENV)/dev  ## format, lint, strict types, import rules, rule page, unit and conformance tests
+check: lint  ## lint, unit and conformance tests
+	$(BIN)/pytest -q $(WORKERS) tests/unit tests/conformance
+
+lint: $(VENV)/dev  ## format, lint, strict types, import rules, rule page
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/rules_page.py --check
-	$(BIN)/pytest -q tests/unit tests/conformance
 
 bench: $(VENV)/dev  ## the benchmarks, as ratios
 	$(BIN)/python -m tests.bench

@@ -10,6 +10,16 @@ from guest.cache import KitError  # noqa: E402
 from guest.kit import Kit, find_kit  # noqa: E402
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several workers (`make test`): guests come first, all with the same one, as each wants a machine for itself;
+    the tests of a file stay together.
+    """
+    for item in items:
+        guest = item.get_closest_marker("guest") is not None
+        item.add_marker(pytest.mark.xdist_group("guests" if guest else item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: item.get_closest_marker("guest") is None)
+
+
 @pytest.fixture(scope="session")
 def guest_kit() -> Kit:
     """The kit, fetched if need be. Without one: a failure under PVDEV_REQUIRE=all, else a skip that says why.

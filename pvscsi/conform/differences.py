@@ -100,7 +100,6 @@ QEMU = (
     _of("136", "harmless", "opcode 0F is one of an old group and ends in 05/24/00", "*unknown*"),
     _of("136", "gap", _SHORT, "*REPORT LUNS*"),
     _of("136", "harmless", "NACA is not looked at", "*naca*"),
-    _of("137", "choice", "a medium loaded by START STOP UNIT is no news", "*eject_and_load*"),
     _of("139", "gap", "an error of the host is 0B/00/06, without its place", "*cannot_be*", "*later*", "*among*"),
     _of("139", "gap", "nothing is verified: false successes", "*verify*"),
     _of("139", "gap", _NO_COMPARE, "*compare*"),

@@ -34,6 +34,7 @@ def _file(name: str, drive: Drive, folder: Path) -> dict[str, Any]:
         "node-name": f"{name}-file",
         "filename": str(path),
         "locking": "off",
+        "cache": {"no-flush": True},  # no host's disk is waited for: the file is gone with the test
         "discard": "unmap",
         "detect-zeroes": "unmap",
         "read-only": drive.read_only or drive.kind == "cdrom",
