@@ -89,6 +89,7 @@ class Collector:
         config.addinivalue_line("markers", "slow: longer than a quarter of a second")
         config.addinivalue_line("markers", "unit: about a logical unit; how the adapter is called makes no difference")
         config.addinivalue_line("markers", "needs_version(number): the lowest device version that can be tested so")
+        config.addinivalue_line("markers", "needs(what): what a device and its target must have for a test to be made")
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         dropped: list[pytest.Item] = []

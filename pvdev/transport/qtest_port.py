@@ -28,7 +28,7 @@ from pvdev.transport.qtest import QtestMachine
 RESERVED = 1 << 20  # the first MiB of a PC is not all RAM
 WINDOW = 0xB000_0000  # where config space is mapped: 4 KiB per function
 PCIEXBAR = 0x60
-MEMORY_WINDOW = 0xE000_0000  # where BARs are put
+MEMORY_WINDOW, PORT_WINDOW = 0xE000_0000, 0xC000  # where BARs are put
 SLOTS = 2048  # words a message can be sent to
 ROUNDS = 200  # answers from QEMU before waiting for something counts as long enough
 PATIENCE_S = 0.25  # nor less than this
@@ -63,7 +63,7 @@ class QtestPort:
         self._told: dict[tuple[int, int], int] = {}  # (region, offset) of a message field -> what the driver wrote
         self._signalled = 0
         self._line = self._messages = False  # INTx is up; MSI or MSI-X is on
-        self._bars: dict[int, int] = {}  # region -> address
+        self._bars: dict[int, tuple[int, bool]] = {}  # region -> address, whether of ports
         self._map_config()
         self._find_capabilities()
         self._place_bars()
@@ -88,8 +88,8 @@ class QtestPort:
         self._data = self._msi + 12 if self._msi and self._raw_config(self._msi + 2, 2) & 0x80 else self._msi + 8
 
     def _place_bars(self) -> None:
-        """Addresses for the memory BARs, and decoding on: what firmware does before a driver comes."""
-        at = MEMORY_WINDOW
+        """Addresses for the BARs, and decoding on: what firmware does before a driver comes."""
+        at, ports = MEMORY_WINDOW, PORT_WINDOW
         for bar in range(6):
             self.write(CONFIG_REGION, 0x10 + 4 * bar, 0xFFFF_FFFF)
             found = self._raw_config(0x10 + 4 * bar, 4)
@@ -98,6 +98,9 @@ class QtestPort:
                 at = -(-at // size) * size
                 self.write(CONFIG_REGION, 0x10 + 4 * bar, at)
                 at += size
+            elif found:
+                self.write(CONFIG_REGION, 0x10 + 4 * bar, ports)
+                ports += max(-(found & ~3) & 0xFFFF, 0x100)
         self.write(CONFIG_REGION, COMMAND, CMD_IO | CMD_MEMORY, 2)
 
     # -- accesses -----------------------------------------------------------------------------------------------------
@@ -105,15 +108,19 @@ class QtestPort:
     def _raw_config(self, offset: int, size: int) -> int:
         return self.machine.ask(f"read{_SIZES[size]} {self._config + offset:#x}")
 
-    def _address(self, region: int, offset: int) -> int:
+    def _place(self, region: int, offset: int) -> tuple[int, bool]:
+        """The address of a byte of a region, and whether that is a port."""
         if region == CONFIG_REGION:
-            return self._config + offset
+            return self._config + offset, False
         if region not in self._bars:
-            self._bars[region] = self._raw_config(0x10 + 4 * region, 4) & ~15
-        return self._bars[region] + offset
+            found = self._raw_config(0x10 + 4 * region, 4)
+            self._bars[region] = (found & ~3, True) if found & 1 else (found & ~15, False)
+        start, port = self._bars[region]
+        return start + offset, port
 
     def read(self, region: int, offset: int, size: int = 4) -> int:
-        value = self.machine.ask(f"read{_SIZES[size]} {self._address(region, offset):#x}")
+        address, port = self._place(region, offset)
+        value = self.machine.ask(f"{'in' if port else 'read'}{_SIZES[size]} {address:#x}")
         told = self._told.get((region, offset))
         self._look()
         return value if told is None else told
@@ -122,7 +129,8 @@ class QtestPort:
         if (word := self._message_field(region, offset)) is not None:
             self._told[region, offset] = value
             value = word
-        self.machine.ask(f"write{_SIZES[size]} {self._address(region, offset):#x} {value:#x}")
+        address, port = self._place(region, offset)
+        self.machine.ask(f"{'out' if port else 'write'}{_SIZES[size]} {address:#x} {value:#x}")
         if region == CONFIG_REGION:
             self._follow(offset)
         self._look()
@@ -210,15 +218,21 @@ class QtestPort:
 
 @contextmanager
 def qtest_port(
-    command: Sequence[str], words: Sequence[str], *, slot: int, memory: int, env: Mapping[str, str] | None = None
+    command: Sequence[str],
+    words: Sequence[str],
+    *,
+    slot: int,
+    memory: int,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float = 10.0,
 ) -> Iterator[QtestPort]:
     """A QEMU that `command` and `words` start, and the port of its function in `slot`, with `memory` bytes to lend.
 
-    Raises `ConfigError` when it does not start.
+    One that is silent for `timeout_s` is given up. Raises `ConfigError` when it does not start.
     """
     with ExitStack() as stack:
         arena = Arena(memory + RESERVED, 0)
         stack.callback(arena.close)
-        machine = QtestMachine(command, words, arena.block, env=env)
+        machine = QtestMachine(command, words, arena.block, env=env, timeout_s=timeout_s)
         stack.callback(machine.close)
         yield QtestPort(machine, arena, slot)

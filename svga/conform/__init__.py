@@ -1,0 +1,1 @@
+"""The conformance suite: what a display owes its driver, rule by rule."""

@@ -1,0 +1,104 @@
+"""QEMU's own vmware-svga as the target: a QEMU without guest code per display, driven over its qtest protocol.
+
+Ref: QEMU documentation, "QEMU QMP Reference Manual" (screendump); the PPM format of Netpbm.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pvdev.errors import ConfigError, PeerError
+from pvdev.qemu import named_qemu
+from pvdev.transport.qtest_port import RESERVED, Machine, QtestPort, qtest_port
+from svga.conform.outside import describe
+from svga.conform.target import ARENA, Can, Display, Frame, Reached
+from svga.driver.front import DeviceBroke
+
+SLOT = 0x10  # of bus 0
+SILENT_S = 3.0  # a QEMU that does not answer for so long is stuck
+LIMIT_S = 20.0  # of a test
+
+
+class Limited:
+    """A machine that is asked nothing any more when a test has had its time."""
+
+    def __init__(self, machine: Machine, limit_s: float = LIMIT_S) -> None:
+        self._machine, self._limit_s, self._end = machine, limit_s, time.monotonic() + limit_s
+
+    def _look(self) -> None:
+        if time.monotonic() > self._end:
+            raise PeerError(f"the test takes longer than {self._limit_s:.0f} s on this target")
+
+    def ask(self, line: str) -> int:
+        self._look()
+        return self._machine.ask(line)
+
+    def monitor(self, command: str, **arguments: Any) -> Any:
+        self._look()
+        return self._machine.monitor(command, **arguments)
+
+    def event(self, name: str) -> None:
+        self._machine.event(name)
+
+    def close(self) -> None:
+        self._machine.close()
+
+
+def parse_ppm(data: bytes) -> Frame:
+    """The picture in a binary PPM of three bytes a pixel."""
+    magic, size, highest, pixels = data.split(b"\n", 3)
+    assert (magic, highest) == (b"P6", b"255"), data[:20]
+    width, height = map(int, size.split())
+    return Frame(width, height, pixels)
+
+
+class QemuTarget(Reached):
+    """QEMU's display. It works inside each access, and when somebody looks at it."""
+
+    can = frozenset({Can.PICTURE})
+
+    def __init__(self, port: QtestPort, folder: Path) -> None:
+        self.port, self._folder = port, folder
+
+    def settle(self) -> None:
+        self.port.read(7, 0, 2)
+
+    def memory(self) -> bytes:
+        return bytes(self.port.arena.block.view[RESERVED:])
+
+    def frame(self, monitor: int) -> Frame | None:
+        path = self._folder / "screen.ppm"
+        self.port.machine.monitor("screendump", filename=str(path))
+        return parse_ppm(path.read_bytes())
+
+
+class QemuBench:
+    """A fresh QEMU per display: one that died or hangs takes only its own test with it."""
+
+    name, chooses, can = "qemu", False, QemuTarget.can
+
+    def __init__(self, command: str | None = None) -> None:
+        """`command`: the start of QEMU's command line, else the one `find_qemu` finds. Raises `ConfigError`."""
+        self.qemu = named_qemu(command)
+        self.displays: tuple[Display, ...] = ()
+        with self._start() as port:
+            try:
+                self.displays = (describe(port),)
+            except DeviceBroke as error:
+                raise ConfigError(f"{self.qemu} has no vmware-svga that can be driven: {error}") from None
+
+    @contextmanager
+    def _start(self) -> Iterator[QtestPort]:
+        words = ["-device", f"vmware-svga,id=display,bus=pcie.0,addr={SLOT:#x}"]
+        qemu, env = self.qemu.command, self.qemu.environment
+        with qtest_port(qemu, words, slot=SLOT, memory=ARENA, env=env, timeout_s=SILENT_S) as port:
+            port.machine = Limited(port.machine)
+            yield port
+
+    @contextmanager
+    def connect(self, display: Display, **options: Any) -> Iterator[QemuTarget]:
+        with tempfile.TemporaryDirectory(prefix="pvdev-") as folder, self._start() as port:
+            yield QemuTarget(port, Path(folder))
