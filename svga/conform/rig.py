@@ -11,10 +11,13 @@ from svga.conform.target import Bench, Can, Display, Frame, Need, Part, Pointed,
 from svga.device import Svga
 from svga.display import Damage
 from svga.driver.driver import WAYS, Driver
-from svga.wire import FIFO_RING_MIN, PAGE, Cap, FifoCap, Register
+from svga.wire import PAGE, Cap, Fifo, FifoCap, Register
 from svga.wire_commands import CB_HEADER, CONTEXT_0, CbStatus
 
-__all__ = ["Buffers", "Can", "Frame", "MakeRig", "Need", "Part", "Rig", "build", "noise", "rgb"]
+__all__ = [
+    *("Buffers", "Can", "Frame", "H", "MakeRig", "Need", "Part", "Rig", "W"),
+    *("build", "crop", "moved", "noise", "paste", "rgb"),
+]
 
 W, H = 24, 16  # of the pictures tests draw
 SECOND_NS = 1_000_000_000
@@ -39,6 +42,11 @@ def paste(picture: bytes, part: bytes, x: int, y: int, width: int, *, across: in
         at = 4 * (across * (y + row) + x)
         out[at : at + 4 * width] = part[4 * width * row : 4 * width * (row + 1)]
     return bytes(out)
+
+
+def moved(picture: bytes, sx: int, sy: int, dx: int, dy: int, width: int, height: int, *, across: int = W) -> bytes:
+    """What a copy within a picture makes of it."""
+    return paste(picture, crop(picture, sx, sy, width, height, across=across), dx, dy, width, across=across)
 
 
 class Rig:
@@ -75,14 +83,15 @@ class Rig:
             self._driver = Driver(self.port)
         return self._driver
 
-    def start(self, *, buffers: bool | None = None) -> Driver:
-        """Enabled, a way for commands set up, nothing shown."""
-        self.driver.start(buffers=buffers)
+    def start(self, *, buffers: bool | None = None, end: int | None = None) -> Driver:
+        """Enabled, a way for commands set up, nothing shown. `end`: MAX of a FIFO, if not all of it is to be used."""
+        self.driver.start(buffers=buffers, end=end)
         return self.driver
 
     def up(self, way: str = WAYS[0], *, size: tuple[int, int] = (W, H), buffers: bool | None = None) -> Driver:
         """Showing an empty picture of that size, by one of `WAYS`."""
         self.driver.bring_up(way, size=size, buffers=buffers)
+        self.settle()
         return self.driver
 
     def best(self) -> Driver:
@@ -106,6 +115,7 @@ class Rig:
         """After a reset a picture comes through."""
         driver, picture = self.fresh(), noise(seed=99)
         driver.bring_up(WAYS[0], size=(W, H))
+        self.settle()
         driver.show(picture, 0, 0, W, H)
         driver.fence()
         assert self.framebuffer() == picture
@@ -121,6 +131,7 @@ class Rig:
 
     def wait(self, done: Callable[[], bool], timeout_s: float = 1.0) -> bool:
         """Whether it comes true, in the device's time."""
+        self.settle()
         return self.port.until(done, timeout_s)
 
     def fired(self) -> int:
@@ -179,17 +190,19 @@ class Rig:
     def last_fence(self) -> int:
         """What the device says of the last one."""
         driver = self.driver
-        return driver.get(Register.FENCE) if driver.svga3 else driver.word(6)
+        return driver.get(Register.FENCE) if driver.svga3 else driver.word(Fifo.FENCE)
 
     def need_fences(self) -> None:
         self.need(FifoCap.FENCE)
 
-    @property
-    def ring(self) -> tuple[int, int]:
-        """Bytes of a FIFO ring as the driver makes it: MIN and MAX."""
-        high = self.driver.get(Register.MEM_SIZE)
-        assert high - PAGE >= FIFO_RING_MIN
-        return PAGE, high
+    def describe_ring(self, low: int, high: int, next_: int, stop: int) -> None:
+        """The four words that describe a FIFO's ring."""
+        for word, value in ((Fifo.MIN, low), (Fifo.MAX, high), (Fifo.NEXT_CMD, next_), (Fifo.STOP, stop)):
+            self.driver.set_word(word, value)
+
+    def fifo(self, first: int, count: int) -> list[int]:
+        """Words of FIFO memory."""
+        return [self.driver.word(n) for n in range(first, first + count)]
 
 
 class Buffers:

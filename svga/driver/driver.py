@@ -68,8 +68,8 @@ class Driver(Front):
         {WAYS[0]: self.set_mode, WAYS[1]: self.make_screen, WAYS[2]: self.make_target}[way](*size)
         return self
 
-    def start(self, *, buffers: bool | None = None) -> None:
-        """Versions, capabilities, a way for commands; ENABLE and CONFIG_DONE."""
+    def start(self, *, buffers: bool | None = None, end: int | None = None) -> None:
+        """Versions, capabilities, a way for commands; ENABLE and CONFIG_DONE. `end`: MAX, if not all the FIFO's."""
         self.negotiate()
         self.caps = self.get(Register.CAPABILITIES)
         extended = bool(self.caps & Cap.EXTENDED_FIFO)
@@ -80,7 +80,7 @@ class Driver(Front):
         self.buffers = bool(self.svga3 or self.caps & Cap.GBOBJECTS) if buffers is None else buffers
         self.set(Register.ENABLE, ENABLE_ENABLE)
         if not self.svga3:
-            self._max = self.get(Register.MEM_SIZE)
+            self._max = end or self.get(Register.MEM_SIZE)
             self._next = MINIMUM
             if self._max - MINIMUM < FIFO_RING_MIN:
                 raise DeviceBroke(f"a FIFO of {self._max} bytes")
