@@ -15,8 +15,21 @@ from svga.wire import PAGE, Cap, Fifo, FifoCap, Register
 from svga.wire_commands import CB_HEADER, CONTEXT_0, CbStatus
 
 __all__ = [
-    *("Buffers", "Can", "Frame", "H", "MakeRig", "Need", "Part", "Rig", "W"),
-    *("build", "crop", "moved", "noise", "paste", "rgb"),
+    "Buffers",
+    "Can",
+    "Frame",
+    "H",
+    "MakeRig",
+    "Need",
+    "Part",
+    "Rig",
+    "W",
+    "build",
+    "crop",
+    "moved",
+    "noise",
+    "paste",
+    "rgb",
 ]
 
 W, H = 24, 16  # of the pictures tests draw

@@ -2,7 +2,7 @@
 
 import pytest
 
-from svga.conform.rig import H, Can, Rig, W, moved, noise, paste
+from svga.conform.rig import Can, H, Rig, W, moved, noise, paste
 from svga.driver import commands
 from svga.wire import Cap
 from svga.wire_commands import Cmd

@@ -5,7 +5,7 @@ from struct import pack
 
 import pytest
 
-from svga.conform.rig import H, Can, Part, Rig, W, moved, noise, rgb
+from svga.conform.rig import Can, H, Part, Rig, W, moved, noise, rgb
 from svga.driver import commands
 from svga.driver.driver import MINIMUM
 from svga.wire import FIFO_RING_MIN, SYNC_GENERIC, Cap, Fifo, FifoCap, Register

@@ -2,7 +2,7 @@
 
 import pytest
 
-from svga.conform.rig import H, Can, MakeRig, Part, Rig, W, noise, paste, rgb
+from svga.conform.rig import Can, H, MakeRig, Part, Rig, W, noise, paste, rgb
 from svga.driver import commands
 from svga.wire import INVALID_ID, MAX_DISPLAYS, PALETTE_BASE, SCREEN_SIZE_MAX, Cap, Fifo, FifoCap, Register
 
