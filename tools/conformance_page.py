@@ -23,6 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pvscsi.conform.differences
+import svga.conform.differences
 import vmxnet3.conform.differences
 from pvdev.differences import KINDS, Difference, explain
 from pvdev.errors import ConfigError
@@ -41,8 +42,9 @@ INTRODUCTION = """\
 Printed by `make conformance` from the reports of `pvdev conform`; it fails when a failure has no reason in the device's
 `conform/differences.py`, or a reason there covers nothing.
 
-A suite (`vmxnet3/conform`, `pvscsi/conform`, installed with the package) asks of a device what it owes its driver: the
-duties VMX-V and PVS-V of [RULES.md](RULES.md). A driver of ours, which shares no code with the model, is the judge.
+A suite (`vmxnet3/conform`, `pvscsi/conform`, `svga/conform`, installed with the package) asks of a device what it owes
+its driver: the duties VMX-V, PVS-V and SVG-V of [RULES.md](RULES.md). A driver of ours, which shares no code with the
+model, is the judge.
 
     pip install 'pvdev[conform]'
     pvdev conform vmxnet3                                          # our model, in process
@@ -54,11 +56,14 @@ duties VMX-V and PVS-V of [RULES.md](RULES.md). A driver of ours, which shares n
     pvdev conform pvscsi --target vfio-user:PATH                   # the disk at its place 0 is overwritten
     pvdev conform pvscsi --target qemu
     pvdev conform pvscsi --rule PVS-V-095 --race 1000000           # a longer race than by default
+    pvdev conform svga                                             # the display: each front, each profile
+    pvdev conform svga --target vfio-user:PATH
+    pvdev conform svga --target qemu
 
 A NIC served at PATH has the permanent address 02:00:0a:0b:0c:0d and its network at THEIRS: `pvdev serve vmxnet3
 --socket PATH --mac 02:00:0a:0b:0c:0d --port dgram:THEIRS,peer=OURS`. An adapter served at PATH has a disk of 8 MiB or
-more in blocks of 512 bytes at place 0: `pvdev serve pvscsi --socket PATH --disk mem:8M`. Exit code 0: all kept; 1:
-something failed; 2: the command was wrong or something is missing.
+more in blocks of 512 bytes at place 0: `pvdev serve pvscsi --socket PATH --disk mem:8M`. Any display will do: `pvdev
+serve svga --socket PATH`. Exit code 0: all kept; 1: something failed; 2: the command was wrong or something is missing.
 
 A test that cannot be made on a target is "not applicable" and says why: nobody can look into a device in another
 process, and a device of version 1 is not asked what version 4 brought. A duty that a test sees broken in passing fails
@@ -119,6 +124,44 @@ def served_adapter() -> Report:
         return conform("pvscsi", "--target", f"vfio-user:{path}")
 
 
+def served_display() -> Report:
+    """Both fronts with all they can do, one after the other, as one report."""
+    found = []
+    for front in ("svga2", "svga3"):
+        with serving("svga", "--front", front) as path:
+            found.append(named(conform("svga", "--target", f"vfio-user:{path}"), front))
+    return joined(found)
+
+
+def named(report: Report, word: str) -> Report:
+    """The report, its cases with a word behind their target's name."""
+    rules = [
+        {**rule, "cases": [{**case, "case": _with_word(case["case"], word)} for case in rule["cases"]]}
+        for rule in report["rules"]
+    ]
+    return {**report, "rules": rules}
+
+
+def _with_word(case: str, word: str) -> str:
+    return re.sub(r"(?<=[\[-])(vfio-user)(?=[-\]])", rf"\1-{word}", case, count=1)
+
+
+def joined(found: Sequence[Report]) -> Report:
+    """Several reports of one target as one."""
+    counts = ("passed", "failed", "not_applicable")
+    rules: dict[str, dict[str, Any]] = {}
+    for rule in (rule for report in found for rule in report["rules"]):
+        sums = rules.setdefault(rule["rule"], {"rule": rule["rule"], **dict.fromkeys(counts, 0), "cases": []})
+        sums["cases"] += rule["cases"]
+        for name in counts:
+            sums[name] += rule[name]
+    return {
+        "target": found[0]["target"],
+        "counts": {name: sum(report["counts"][name] for report in found) for name in counts},
+        "rules": [rules[name] for name in sorted(rules)],
+    }
+
+
 @dataclass(frozen=True)
 class Device:
     """A kind of device with a suite: `family` of its duties, why it differs by target, how the served one is run."""
@@ -139,6 +182,7 @@ class Device:
 DEVICES = (
     Device("vmxnet3", "VMX", vmxnet3.conform.differences.TABLES, served_nic),
     Device("pvscsi", "PVS", pvscsi.conform.differences.TABLES, served_adapter),
+    Device("svga", "SVG", svga.conform.differences.TABLES, served_display),
 )
 
 

@@ -13,6 +13,7 @@ from pvdev.transport.vfio_user import Server
 from pvscsi.conform.inside import make_target
 from pvscsi.conform.target import DISK
 from pvscsi.device import Pvscsi
+from svga.device import Svga
 from vmxnet3.conform.target import MAC
 from vmxnet3.device import Vmxnet3
 from vmxnet3.ports.host import open_port
@@ -21,6 +22,8 @@ RULES = ("VMX-V-005", "VMX-V-021", "VMX-V-041", "VMX-V-069")
 CHOICE = [word for rule in RULES for word in ("--rule", rule)]
 ADAPTER_RULES = ("PVS-V-001", "PVS-V-024", "PVS-V-097", "PVS-V-119", "PVS-V-141")
 ADAPTER_CHOICE = [word for rule in ADAPTER_RULES for word in ("--rule", rule)]
+DISPLAY_RULES = ("SVG-V-005", "SVG-V-027", "SVG-V-048", "SVG-V-054")
+DISPLAY_CHOICE = [word for rule in DISPLAY_RULES for word in ("--rule", rule)]
 
 
 @pytest.fixture
@@ -41,6 +44,15 @@ def served_adapter(tmp_path: Path) -> Iterator[list[str]]:
     server.add(Pvscsi({0: make_target(0, DISK)}), tmp_path / "hba")
     with server.background():
         yield ["--target", f"vfio-user:{tmp_path / 'hba'}"]
+
+
+@pytest.fixture
+def served_display(tmp_path: Path) -> Iterator[list[str]]:
+    """A display behind a server: the words that name it."""
+    server = Server()
+    server.add(Svga("screen-targets"), tmp_path / "display")
+    with server.background():
+        yield ["--target", f"vfio-user:{tmp_path / 'display'}"]
 
 
 def conform(folder: Path, *words: str, device: str = "vmxnet3") -> tuple[int, str, str]:
@@ -119,7 +131,29 @@ def test_a_race_as_long_as_one_likes(tmp_path: Path) -> None:
     assert out.endswith("1 passed, 0 failed, 0 not applicable\n")
 
 
-@pytest.mark.parametrize("device", ["vmxnet3", "pvscsi"])
+def test_our_display_keeps_them(tmp_path: Path) -> None:
+    """On both fronts, with every profile that has what a test needs."""
+    code, out, err = conform(tmp_path, *DISPLAY_CHOICE, "--ktap", "report.ktap", "--json", device="svga")
+
+    found = outcomes(out)
+    assert (code, err) == (0, "")
+    assert list(found) == list(DISPLAY_RULES)
+    assert {case for cases in found.values() for case in cases.values()} == {"passed"}
+    text = (tmp_path / "report.ktap").read_text()
+    assert " SVG-V-054 test_SVG_V_054_a_flip_shows_the_other_surface[local-svga3-screen-targets]" in text
+
+
+def test_a_served_display(tmp_path: Path, served_display: list[str]) -> None:
+    code, out, _ = conform(tmp_path, *served_display, *DISPLAY_CHOICE, "--json", device="svga")
+
+    found = outcomes(out)
+    assert code == 0
+    assert set(found["SVG-V-005"].values()) == {"not applicable"}
+    assert found["SVG-V-048"]["test_SVG_V_048_an_error_says_where"] == "passed"
+    assert found["SVG-V-054"]["test_SVG_V_054_a_flip_shows_the_other_surface"] == "not applicable"
+
+
+@pytest.mark.parametrize("device", ["vmxnet3", "pvscsi", "svga"])
 def test_a_mistake_is_one_line(tmp_path: Path, device: str) -> None:
     code, out, err = conform(tmp_path, "--target", "vfio-user:nowhere", device=device)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance_page import DEVICES, TARGETS, Device, complaints, page, plain, reports
+from conformance_page import DEVICES, TARGETS, Device, complaints, joined, named, page, plain, reports
 
 from pvdev.differences import Difference
 
@@ -130,3 +130,19 @@ def test_reports_that_are_there_are_not_made_again(tmp_path: Path) -> None:
     assert made == ["vfio-user", "qemu"]
     assert found == RUNS
     assert json.loads((tmp_path / "qemu.json").read_text()) == RUNS["qemu"]
+
+
+def test_several_reports_of_one_target_are_one() -> None:
+    first = named(report("vfio-user", **GOOD), "old")
+    second = named(report("vfio-user", third=("VMX-V-002", "failed", "no")), "new")
+
+    whole = joined([first, second])
+
+    assert whole["target"] == "vfio-user"
+    assert whole["counts"] == {"passed": 2, "failed": 1, "not_applicable": 0}
+    assert [(rule["rule"], rule["passed"], rule["failed"]) for rule in whole["rules"]] == [
+        ("VMX-V-001", 1, 0),
+        ("VMX-V-002", 1, 1),
+    ]
+    assert [case["case"] for case in whole["rules"][1]["cases"]] == ["second[vfio-user-old]", "third[vfio-user-new]"]
+    assert plain("third[vfio-user-new]") == "third[new]"
