@@ -35,7 +35,7 @@ def _displays(choice: tuple[tuple[str, str], ...]) -> tuple[Display, ...]:
     return tuple(out)
 
 
-ALL = _displays(tuple((front, name) for front in FRONTS[::-1] for name in PROFILES if (front, name)[1] != "qemu"))
+ALL = _displays(tuple((front, name) for front in FRONTS[::-1] for name in PROFILES if name != "qemu"))
 ALL += _displays((("svga2", "qemu"),))
 FEW = _displays((("svga2", "screen-targets"), ("svga3", "screen-targets")))
 
