@@ -5,11 +5,13 @@ Ref: QEMU documentation, "QTest Device Emulation Testing Framework" and "QEMU Ma
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,13 +19,15 @@ from pvdev.errors import ConfigError, PeerError
 from pvdev.mem import SharedBlock
 
 GRACE_S = 2.0  # a QEMU told to end gets so long
+LIMIT_S = 60.0  # a test has its machine for so long
 
 
 class QtestMachine:
     """A running q35 whose processors do nothing and whose RAM is `memory`, from address 0.
 
     `command` starts QEMU, `words` are its further arguments. Raises `ConfigError` when it does not start. A QEMU that
-    ends or falls silent for `timeout_s` raises `PeerError`, with what it said last, now and ever after.
+    ends or falls silent for `timeout_s` raises `PeerError`, with what it said last, now and ever after; so does one
+    that is asked something when it has run for `limit_s`.
     """
 
     def __init__(
@@ -34,7 +38,9 @@ class QtestMachine:
         *,
         env: Mapping[str, str] | None = None,
         timeout_s: float = 10.0,
+        limit_s: float = LIMIT_S,
     ) -> None:
+        self._end = math.inf
         self._lost: str | None = None
         self._events: list[str] = []
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the machine)
@@ -67,11 +73,11 @@ class QtestMachine:
         except PeerError as error:
             self.close()
             raise ConfigError(f"QEMU does not start for its qtest protocol: {error}") from None
+        self._end = time.monotonic() + limit_s
 
     def ask(self, line: str) -> int:
         """One qtest command; the number it answers with, or 0."""
-        if self._lost:
-            raise PeerError(self._lost)
+        self._check()
         try:
             self._socket.sendall(line.encode() + b"\n")
             while (answer := self._lines.readline()).startswith(b"IRQ"):
@@ -85,8 +91,7 @@ class QtestMachine:
 
     def monitor(self, command: str, **arguments: Any) -> Any:
         """One QMP command; what it returns. Raises `PeerError`."""
-        if self._lost:
-            raise PeerError(self._lost)
+        self._check()
         request = {"execute": command, "arguments": arguments}
         with contextlib.suppress(OSError):
             self._monitor.sendall(json.dumps(request).encode() + b"\n")
@@ -95,6 +100,13 @@ class QtestMachine:
         if "return" not in reply:
             raise PeerError(f"QMP {command}: {reply.get('error', reply)}")
         return reply["return"]
+
+    def _check(self) -> None:
+        if self._lost is None and time.monotonic() > self._end:
+            self._process.kill()
+            self._lost = "a test takes longer than it may on this target"
+        if self._lost:
+            raise PeerError(self._lost)
 
     def event(self, name: str) -> None:
         """Wait for QMP's event `name`; those before it are forgotten."""

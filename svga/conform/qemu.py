@@ -4,47 +4,20 @@ Ref: QEMU documentation, "QEMU QMP Reference Manual" (screendump); the PPM forma
 """
 
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pvdev.errors import ConfigError, PeerError
+from pvdev.errors import ConfigError
 from pvdev.qemu import named_qemu
-from pvdev.transport.qtest_port import RESERVED, Machine, QtestPort, qtest_port
+from pvdev.transport.qtest_port import RESERVED, QtestPort, qtest_port
 from svga.conform.outside import describe
 from svga.conform.target import ARENA, Can, Display, Frame, Reached
 from svga.driver.front import DeviceBroke
 
 SLOT = 0x10  # of bus 0
 SILENT_S = 3.0  # a QEMU that does not answer for so long is stuck
-LIMIT_S = 20.0  # of a test
-
-
-class Limited:
-    """A machine that is asked nothing any more when a test has had its time."""
-
-    def __init__(self, machine: Machine, limit_s: float = LIMIT_S) -> None:
-        self._machine, self._limit_s, self._end = machine, limit_s, time.monotonic() + limit_s
-
-    def _look(self) -> None:
-        if time.monotonic() > self._end:
-            raise PeerError(f"the test takes longer than {self._limit_s:.0f} s on this target")
-
-    def ask(self, line: str) -> int:
-        self._look()
-        return self._machine.ask(line)
-
-    def monitor(self, command: str, **arguments: Any) -> Any:
-        self._look()
-        return self._machine.monitor(command, **arguments)
-
-    def event(self, name: str) -> None:
-        self._machine.event(name)
-
-    def close(self) -> None:
-        self._machine.close()
 
 
 def parse_ppm(data: bytes) -> Frame:
@@ -96,7 +69,6 @@ class QemuBench:
         words = ["-device", f"vmware-svga,id=display,bus=pcie.0,addr={SLOT:#x}"]
         qemu, env = self.qemu.command, self.qemu.environment
         with qtest_port(qemu, words, slot=SLOT, memory=ARENA, env=env, timeout_s=SILENT_S) as port:
-            port.machine = Limited(port.machine)
             yield port
 
     @contextmanager

@@ -109,3 +109,13 @@ def test_a_qemu_that_falls_silent(script: tuple[str, ...], memory: SharedBlock) 
 def test_a_qemu_that_does_not_start(script: tuple[str, ...], memory: SharedBlock) -> None:
     with pytest.raises(ConfigError, match=r"does not start .* QEMU ended with code 1: qemu: no such accelerator"):
         QtestMachine(script, ("refuse",), memory)
+
+
+@pytest.mark.parametrize("asked", ["ask", "monitor"])
+def test_a_test_that_takes_too_long(script: tuple[str, ...], memory: SharedBlock, asked: str) -> None:
+    machine = QtestMachine(script, (), memory, limit_s=0)
+
+    for _ in range(2):
+        with pytest.raises(PeerError, match="longer than it may"):
+            getattr(machine, asked)("readl")
+    machine.close()
