@@ -1,1 +1,1 @@
-"""The host side of VMware Tools. Not built yet: the room is kept for it."""
+"""The host side of VMware Tools: the backdoor, its messages, and the services that speak over them."""

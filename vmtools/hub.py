@@ -1,0 +1,94 @@
+"""Which program of the guest listens on which TCLO channel, and what it is told when it comes.
+
+Ref: open-vm-tools services/vmtoolsd/toolsRpc.c; lib/rpcChannel/rpcChannel.c (a channel that fails is tried again for a
+minute).
+"""
+
+from collections.abc import Callable
+
+from pvdev.trace import Sink
+from vmtools.tclo import PATIENCE_NS, Result, Tclo, Then
+
+ALIVE_NS = 1_000_000_000  # a program that has polled within this time keeps its name
+MAIN = "toolbox"  # the service; `toolbox-dnd` is a user's session
+
+Note = Callable[[str, str, int], None]
+
+
+class Hub:
+    """`welcome` callbacks hear (name, now_ns) of each program that has said who it is, `farewell` of each that went.
+
+    `shut(channel number, now_ns)` closes a channel.
+    """
+
+    def __init__(self, note: Note, shut: Callable[[int, int], None], *, requeue: bool = True) -> None:
+        self.ends: dict[int, Tclo] = {}  # channel number -> its end
+        self.names: dict[str, Tclo] = {}  # the program that goes by this name
+        self.welcome: list[Callable[[str, int], None]] = []
+        self.farewell: list[Callable[[str, int], None]] = []
+        self.trace: Sink | None = None
+        self._note, self._shut, self._requeue = note, shut, requeue
+        self._condemned: list[Tclo] = []
+
+    def open(self, channel: int, now_ns: int) -> Tclo:
+        """The end of a channel that was just opened."""
+        end = Tclo(channel, self._note, self._named, self._gone, now_ns, requeue=self._requeue, trace=self.trace)
+        self.ends[channel] = end
+        return end
+
+    def ask(
+        self,
+        text: str | bytes,
+        now_ns: int,
+        then: Then | None = None,
+        *,
+        to: str = MAIN,
+        patience_ns: int = PATIENCE_NS,
+    ) -> bool:
+        """Have program `to` carry `text` out. False, and `then` hears of it: there is no such program."""
+        end = self.names.get(to)
+        if end is None:
+            if then is not None:
+                then(Result(False, b"no such program runs", answered=False), now_ns)
+            return False
+        end.ask(text.encode() if isinstance(text, str) else text, now_ns, then, patience_ns)
+        return True
+
+    def reset(self, now_ns: int) -> None:
+        """Every program is asked who it is again, as after a resume."""
+        for end in self.ends.values():
+            end.reset(now_ns)
+
+    def tick(self, now_ns: int) -> int | None:
+        condemned, self._condemned = self._condemned, []
+        for end in condemned:
+            if self.ends.get(end.channel) is end:
+                self._shut(end.channel, now_ns)
+        times = [end.tick(now_ns) for end in list(self.ends.values())]
+        return min((time for time in times if time is not None), default=None)
+
+    def _named(self, end: Tclo, name: str, now_ns: int) -> bool:
+        """A program says who it is. One that has the name and lives keeps it; a silent one has to go."""
+        other = self.names.get(name)
+        if other is not None and other is not end:
+            if now_ns - other.polled_ns <= ALIVE_NS:
+                self._note("VMT-D-025", name, end.channel)
+                self._condemned.append(end)
+                return False
+            self._shut(other.channel, now_ns)
+        self.names[name] = end
+        if self.trace is not None:
+            self.trace("tclo.program", name=name, channel=end.channel)
+        for hear in self.welcome:
+            hear(name, now_ns)
+        return True
+
+    def _gone(self, end: Tclo, now_ns: int) -> None:
+        if self.ends.get(end.channel) is end:
+            del self.ends[end.channel]
+        if self.names.get(end.name) is end:
+            del self.names[end.name]
+            if self.trace is not None:
+                self.trace("tclo.gone", name=end.name, channel=end.channel)
+            for hear in self.farewell:
+                hear(end.name, now_ns)
