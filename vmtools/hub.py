@@ -10,6 +10,7 @@ from pvdev.trace import Sink
 from vmtools.tclo import PATIENCE_NS, Result, Tclo, Then
 
 ALIVE_NS = 1_000_000_000  # a program that has polled within this time keeps its name
+LOOPS_MAX = 16
 MAIN = "toolbox"  # the service; `toolbox-dnd` is a user's session
 
 Note = Callable[[str, str, int], None]
@@ -29,6 +30,7 @@ class Hub:
         self.trace: Sink | None = None
         self._note, self._shut, self._requeue = note, shut, requeue
         self._condemned: list[Tclo] = []
+        self._loops: set[str] = set()  # names said before a reset is answered
 
     def open(self, channel: int, now_ns: int) -> Tclo:
         """The end of a channel that was just opened."""
@@ -54,6 +56,13 @@ class Hub:
         end.ask(text.encode() if isinstance(text, str) else text, now_ns, then, patience_ns)
         return True
 
+    def announced(self, name: str) -> None:
+        """A program says which loop it runs: its name, which it also answers a reset with."""
+        if name not in self.names and all(end.welcome for end in self.ends.values()):
+            self._note("VMT-D-026", "unified_loop", len(name))
+        elif len(self._loops) < LOOPS_MAX:
+            self._loops.add(name)
+
     def reset(self, now_ns: int) -> None:
         """Every program is asked who it is again, as after a resume."""
         for end in self.ends.values():
@@ -69,6 +78,9 @@ class Hub:
 
     def _named(self, end: Tclo, name: str, now_ns: int) -> bool:
         """A program says who it is. One that has the name and lives keeps it; a silent one has to go."""
+        if self._loops and name not in self._loops and name not in self.names:
+            self._note("VMT-D-026", "ATR", end.channel)
+        self._loops.clear()
         other = self.names.get(name)
         if other is not None and other is not end:
             if now_ns - other.polled_ns <= ALIVE_NS:

@@ -63,6 +63,7 @@ class Channel:
     """One open channel. `owner`: whose call opened it; `used_ns`: when it was last used."""
 
     __slots__ = (
+        "abandoned",
         "announced",
         "at",
         "checkpoints",
@@ -97,6 +98,11 @@ class Channel:
         self.fast_in = False
         self.words = memoryview(b"")  # in words of four bytes
         self.at = 0  # words of it received
+        self.abandoned = False  # the last step gave a message up
+
+    def lost(self, number: str) -> str:
+        """The rule a payload call breaks for which nothing is under way."""
+        return "VMT-D-020" if self.abandoned else number
 
     def idle(self) -> None:
         """Nothing is under way, in either direction."""
@@ -291,6 +297,7 @@ class Channels:
 
     def _send_size(self, frame: Frame, channel: Channel, now_ns: int) -> int:
         size = frame.rbx & MASK32
+        channel.abandoned = False
         if (channel.announced != NOT or channel.offer is not None) and not channel.restart:
             self._note("VMT-D-010", f"channel {channel.id}", size)
             if channel.offer is not None:
@@ -311,7 +318,7 @@ class Channels:
     def _send_payload(self, frame: Frame, channel: Channel, now_ns: int) -> int:
         size, got = channel.announced, channel.got
         if size == NOT:
-            self._note("VMT-D-012", f"channel {channel.id}", frame.rbx & MASK32)
+            self._note(channel.lost("VMT-D-012"), f"channel {channel.id}", frame.rbx & MASK32)
             return FAILED
         if self.faults is not None and (status := self._pass("message.sendpayload", channel)):
             return status
@@ -327,6 +334,7 @@ class Channels:
         channel.end.sent(data, now_ns)
 
     def _recv_size(self, frame: Frame, channel: Channel, now_ns: int) -> int:
+        channel.abandoned = False
         if channel.announced != NOT:
             self._note("VMT-D-010", f"channel {channel.id}", channel.announced)
             channel.idle()
@@ -347,7 +355,7 @@ class Channels:
             return self._abandon(frame, channel, now_ns)
         at = channel.at
         if channel.offer is None or at >= len(channel.words):
-            self._note("VMT-D-017", f"channel {channel.id}", at)
+            self._note(channel.lost("VMT-D-017"), f"channel {channel.id}", at)
             return FAILED
         if self.faults is not None and (status := self._pass("message.recvpayload", channel)):
             return status
@@ -360,7 +368,7 @@ class Channels:
         if frame.rbx & MASK32 != SUCCESS:
             return self._abandon(frame, channel, now_ns)
         if channel.offer is None or channel.at < len(channel.words):
-            self._note("VMT-D-019", f"channel {channel.id}", channel.at)
+            self._note(channel.lost("VMT-D-019"), f"channel {channel.id}", channel.at)
             return FAILED
         if self.faults is not None and (status := self._pass("message.recvstatus", channel)):
             return status
@@ -377,9 +385,9 @@ class Channels:
             kind = frame.rcx >> 16 & MASK16
             return self._steps[kind](frame, channel, now_ns)
         if channel.offer is None:
-            self._note("VMT-D-017", f"channel {channel.id}", frame.rbx & MASK32)
+            self._note(channel.lost("VMT-D-017"), f"channel {channel.id}", frame.rbx & MASK32)
             return FAILED
-        channel.offer, channel.checkpoints = None, 0
+        channel.offer, channel.checkpoints, channel.abandoned = None, 0, True
         channel.end.dropped(now_ns)
         return SUCCESS
 
