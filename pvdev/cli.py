@@ -13,6 +13,7 @@ COMMANDS = {  # name -> (where, what `pvdev --help` says)
     "serve": ("pvdev.commands.serve", "put a device on a vfio-user socket, for QEMU or any other client"),
     "boot": ("pvdev.commands.boot", "start QEMU with a guest and devices of ours"),
     "conform": ("pvdev.commands.conform", "judge a device: ours, QEMU's or anybody's, by what it owes its driver"),
+    "tools": ("pvdev.commands.tools", "be the host of unmodified guest tools"),
     "control": ("pvdev.commands.control", "ask or change a device while it is served"),
     "doctor": ("pvdev.commands.doctor", "what this machine can do, and how to add what is missing"),
 }

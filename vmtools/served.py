@@ -1,0 +1,102 @@
+"""A host of the tools as commands make it: its options, its clock, the log of what it hears, the report at the end."""
+
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from pvdev.errors import ConfigError
+from pvdev.trace import Value
+from vmtools.clock import Clock
+from vmtools.host import Host
+from vmtools.variables import TOTAL_MAX, Variables
+
+PREFIX = "guestinfo."
+SHOWN_MAX = 200  # characters of one value in the log
+
+PARAMS: tuple[click.Parameter, ...] = (
+    click.Option(
+        ["--set", "variables"],
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="a variable the guest finds: guestinfo.x=y; may be repeated",
+    ),
+    click.Option(["--log"], metavar="FILE", help='write what is heard and said to FILE, "-" for standard error'),
+)
+
+
+def parse_variables(words: Sequence[str]) -> dict[str, str]:
+    """Variables by their names without prefix, of "guestinfo.x=y". Raises `ConfigError`."""
+    made = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        name = key.removeprefix(PREFIX)
+        if not equals or not name or " " in name:
+            raise ConfigError(f"--set {word!r}: write it like {PREFIX}x=y")
+        made[name] = value
+    return made
+
+
+class Log:
+    """A trace sink that writes a line an event: seconds since it was made, the point, its facts."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out, self._since, self._turn = out, time.monotonic(), threading.Lock()
+
+    def __call__(self, point: str, **facts: Value) -> None:
+        shown = " ".join(f"{name}={_shown(value)}" for name, value in facts.items())
+        with self._turn:
+            print(f"{time.monotonic() - self._since:9.3f} {point} {shown}", file=self._out, flush=True)
+
+
+def _shown(value: Value) -> str:
+    text = repr(value)[: SHOWN_MAX + 1]
+    return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "..."
+
+
+class Served:
+    """A host and what a command needs around it. `turn` is held by whoever uses the host. `close` at the end."""
+
+    def __init__(self, host: Host, log: Log | None, owns: ExitStack) -> None:
+        self.host, self.log, self.owns = host, log, owns
+        self.turn = threading.RLock()
+        host.trace = log
+
+    def now_ns(self) -> int:
+        """The model's clock."""
+        return time.monotonic_ns()
+
+    def tick(self) -> None:
+        """Whatever of the host's is due."""
+        with self.turn:
+            self.host.tick(self.now_ns())
+
+    def close(self) -> None:
+        self.owns.close()
+
+
+def build(values: Mapping[str, Any]) -> Served:
+    """The host that `values` of PARAMS ask for; its time is this machine's. Raises `ConfigError`."""
+    owns = ExitStack()
+    log = None
+    if (path := values["log"]) == "-":
+        log = Log(sys.stderr)
+    elif path is not None:
+        try:
+            log = Log(owns.enter_context(Path(path).open("w", encoding="utf-8")))  # noqa: SIM115
+        except OSError as error:
+            raise ConfigError(f"--log {path}: {error.strerror}") from error
+    variables = Variables(parse_variables(values["variables"]), limit=TOTAL_MAX)
+    clock = Clock(time.time_ns() - time.monotonic_ns())
+    return Served(Host(clock=clock, variables=variables), log, owns)
+
+
+def report(served: Served) -> list[str]:
+    """Each rule the guest broke, a line each; or that it broke none."""
+    lines = [f"  {violation}" for violation in served.host.rules]
+    return ["rules broken:", *lines] if lines else ["rules broken: none"]

@@ -1,0 +1,1 @@
+"""The ways in: what carries port instructions of unmodified programs and guests to a model, and answers back."""

@@ -1,0 +1,120 @@
+"""A program stopped at a general protection fault: whether it made a backdoor call or asked CPUID, and the answer.
+
+Ref: Intel SDM volume 2, IN, INS, OUTS, CPUID; open-vm-tools lib/backdoor/backdoorGcc64.c.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from vmtools.frame import PORT_BALLOON, PORT_HIGH, PORT_LOW, Calls, Frame
+from vmtools.ways import leaves, processor
+from vmtools.ways.ptrace import (
+    CS,
+    DIRECTION,
+    EFLAGS,
+    RAX,
+    RBP,
+    RBX,
+    RCX,
+    RDI,
+    RDX,
+    RIP,
+    RSI,
+    SEGV_ACCERR,
+    SI_KERNEL,
+    USER_CS,
+    Memory,
+    Registers,
+    SignalInfo,
+)
+
+MAGIC, BALLOON_MAGIC = 0x564D5868, 0x456C6D6F
+_MAGICS = (MAGIC, BALLOON_MAGIC)
+_IN, _OUT = b"\xed", b"\xef"  # IN EAX,DX and OUT DX,EAX: one byte long, everything else here two
+_REP_OUTSB, _REP_INSB, _CPUID = b"\xf3\x6e", b"\xf3\x6c", b"\x0f\xa2"
+_LOW32 = 0xFFFF_FFFF
+_LOW64 = (1 << 64) - 1
+
+
+class Faults:
+    """Answers the faults of stopped threads. `calls` and `cpuids` count the answers."""
+
+    def __init__(self, host: Calls, now_ns: Callable[[], int], turn: AbstractContextManager[object]) -> None:
+        self.host, self.now_ns, self.turn = host, now_ns, turn
+        self.calls = self.cpuids = 0
+        self._native = processor.native()
+        self._registers, self._info, self._memory = Registers(), SignalInfo(), Memory()
+
+    def answer(self, tid: int, caller: int) -> bool:
+        """Whether the SIGSEGV that thread `tid` is stopped by was a call, now done; otherwise it is the program's.
+
+        `caller`: its process, to the model.
+        """
+        if self._info.code(tid) != SI_KERNEL:
+            return False
+        self._registers.fetch(tid)
+        r = self._registers.values
+        code = self._memory.read(tid, r[RIP], 2)
+        magic = r[RAX] & _LOW32
+        if magic in _MAGICS and r[CS] == USER_CS:
+            return self._call(tid, caller, code, magic)
+        return code == _CPUID and self.cpuid(tid)
+
+    def cpuid(self, tid: int) -> bool:
+        """Answer a CPUID at which `tid` is stopped, in place of the processor."""
+        self._registers.fetch(tid)
+        r = self._registers.values
+        r[RAX], r[RBX], r[RCX], r[RDX] = leaves.answer(r[RAX] & _LOW32, r[RCX] & _LOW32, self._native)
+        r[RIP] += 2
+        self._registers.store(tid)
+        self.cpuids += 1
+        return True
+
+    def _call(self, tid: int, caller: int, code: bytes, magic: int) -> bool:
+        r = self._registers.values
+        port = r[RDX] & 0xFFFF
+        frame = Frame(r[RAX], r[RBX], r[RCX], r[RDX], r[RSI], r[RDI], r[RBP], caller=caller)
+        length = 1
+        if magic == BALLOON_MAGIC:
+            if port != PORT_BALLOON or code[:1] != _IN:
+                return False
+            with self.turn:
+                self.host.balloon(frame, self.now_ns())
+        elif port == PORT_LOW and code[:1] in (_IN, _OUT):
+            with self.turn:
+                self.host.low(frame, self.now_ns())
+        elif port == PORT_HIGH and code in (_REP_OUTSB, _REP_INSB) and not r[EFLAGS] & DIRECTION:
+            if not (self._out(tid, frame) if code == _REP_OUTSB else self._in(tid, frame)):
+                return False
+            length = 2
+        else:
+            return False
+        r[RAX], r[RBX], r[RCX], r[RDX] = frame.rax, frame.rbx, frame.rcx, frame.rdx
+        r[RSI], r[RDI], r[RBP] = frame.rsi, frame.rdi, frame.rbp
+        r[RIP] += length
+        self._registers.store(tid)
+        self.calls += 1
+        return True
+
+    def _out(self, tid: int, frame: Frame) -> bool:
+        """Guest to host. False: its buffer cannot be read; that is the program's page fault."""
+        with self.turn:
+            count = self.host.accepts(frame)
+        data = self._memory.read(tid, frame.rsi, count) if count else b""
+        if len(data) < count:
+            self._info.fault(tid, SEGV_ACCERR, (frame.rsi + len(data)) & _LOW64)
+            return False
+        with self.turn:
+            self.host.high_out(frame, data, self.now_ns())
+        return True
+
+    def _in(self, tid: int, frame: Frame) -> bool:
+        """Host to guest. False: its buffer cannot be written; the message is still there for another try."""
+        address = frame.rdi
+        with self.turn:
+            data = self.host.high_in(frame, self.now_ns())
+        written = self._memory.write(tid, address, data) if data else 0
+        if written < len(data):
+            self._info.fault(tid, SEGV_ACCERR, (address + written) & _LOW64)
+            return False
+        return True

@@ -1,0 +1,190 @@
+"""Unmodified programs of this machine as VMware's guests: their port instructions answered, without a hypervisor.
+
+A program that touches a port gets a general protection fault, which Linux makes a SIGSEGV. A tracer sees it first: if
+it is a backdoor call, a model answers, the instruction pointer moves on and the signal is forgotten. CPUID is made to
+fault the same way, so the programs find VMware. Threads and children are followed.
+
+Ref: ptrace(2); Intel SDM volume 1, "I/O permission"; open-vm-tools lib/backdoor, lib/vmCheck.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from pvdev.errors import ConfigError
+from pvdev.trace import Sink
+from vmtools.frame import Calls
+from vmtools.ways import powers, processor, ptrace
+from vmtools.ways.faults import Faults
+from vmtools.ways.inject import Ended, Injector
+from vmtools.ways.program import Program
+
+_SEGV_STOP = signal.SIGSEGV << 8 | 0x7F
+REFUSED_MOST = 32  # remembered one by one
+_AT_EXECFN = 31  # in the auxiliary vector: the name given to execve
+
+
+class Host(Calls, Protocol):
+    """Whose calls are answered, and who hears when a program is no more."""
+
+    def gone(self, caller: int, now_ns: int) -> None: ...
+
+
+class Supervisor:
+    """Runs one program, and what it starts, with its backdoor calls answered by `host`.
+
+    `now_ns`: the model's clock. `turn` is held around every call of the model's: whoever else uses the host takes it
+    too. `trace` hears of programs started (`ways.exec`), kept from what they wanted (`ways.refused`) and ended
+    (`ways.exit`). `keep_powers`: nothing is dropped and nothing refused. All of `run` happens in the thread that calls
+    it.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        now_ns: Callable[[], int],
+        *,
+        turn: AbstractContextManager[object] | None = None,
+        keep_powers: bool = False,
+        trace: Sink | None = None,
+    ) -> None:
+        processor.require_x86_64()
+        self.host, self.now_ns, self.trace, self.keep_powers = host, now_ns, trace, keep_powers
+        self.turn = turn if turn is not None else threading.RLock()
+        self.faults = Faults(host, now_ns, self.turn)
+        self.programs = 0
+        self.refused: list[str] = []  # commands not carried out
+        self.pid = 0  # of the program while it runs
+        self._faulting = processor.can_fault()
+        self._injector = Injector()
+        self._tasks: dict[int, int] = {}  # thread -> its process
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        mask: Sequence[int] = (),
+        started: Callable[[int], None] = lambda pid: None,
+    ) -> int:
+        """The exit code of `command`, when it and all it started have ended; 128 + N when signal N ended it.
+
+        `mask`: the signals the program starts with blocked. `started` hears its number. Raises `ConfigError`: no such
+        program, or this machine lets nobody trace.
+        """
+        program = Program(command, environment, mask, None if self.keep_powers else powers.drop)
+        self._tasks = {program.pid: program.pid}
+        try:
+            program.seize()
+            self.pid = program.pid
+            started(self.pid)
+            status = self._serve(program.pid)
+        finally:
+            self.pid = 0
+            self._end()
+            why = program.close()
+        if why:
+            raise ConfigError(why)
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
+
+    def _serve(self, pid: int) -> int:
+        """Until all have ended; how `pid` did. A child may be seen, and end, before its parent's fork is."""
+        how = 0
+        while True:
+            try:
+                tid, status = os.waitpid(-1, ptrace.WAIT_ALL)
+            except ChildProcessError:
+                return how
+            if status & 0xFF == 0x7F:
+                try:
+                    self._stopped(tid, status)
+                    continue
+                except Ended as end:
+                    tid, status = end.tid, end.status
+                except ProcessLookupError:  # killed meanwhile: its end comes next
+                    continue
+            self._injector.forget(tid)
+            if self._tasks.pop(tid, 0) == tid:
+                self._gone(tid)
+            if self.trace is not None:
+                self.trace("ways.exit", pid=tid, status=os.waitstatus_to_exitcode(status))
+            if tid == pid:
+                how = status
+
+    def _end(self) -> None:
+        """Kill and reap what is left: after an exception, everything."""
+        for tid in self._tasks:
+            with suppress(ProcessLookupError):
+                os.kill(tid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, ptrace.WAIT_ALL)
+
+    def _gone(self, pid: int) -> None:
+        """A process has ended, or is another program now."""
+        with self.turn:
+            self.host.gone(pid, self.now_ns())
+
+    # -- stops ------------------------------------------------------------------------------------------------------
+
+    def _stopped(self, tid: int, status: int) -> None:
+        if status == _SEGV_STOP:
+            known = self.faults.answer(tid, self._tasks.get(tid, tid))
+            ptrace.resume(tid, 0 if known else signal.SIGSEGV)
+            return
+        if tid not in self._tasks:
+            self._tasks[tid] = _process(tid)
+        event, number = status >> 16, status >> 8 & 0xFF
+        if event == 0:
+            ptrace.resume(tid, number)
+        elif event == ptrace.EVENT_STOP and number != signal.SIGTRAP:
+            ptrace.listen(tid)  # the whole process is stopped, as by SIGSTOP
+        else:
+            if event == ptrace.EVENT_EXEC:
+                self._executed(tid)
+            self._injector.resume(tid)
+
+    def _executed(self, tid: int) -> None:
+        """A program has just replaced another: `tid` is its only thread."""
+        former = ptrace.event_message(tid)
+        if former != tid:
+            self._tasks.pop(former, None)
+        if self.programs:
+            self._gone(tid)
+        self.programs += 1
+        path, executable, words = _facts(tid)
+        if self.trace is not None:
+            self.trace("ways.exec", pid=tid, command=" ".join(words))
+        if not self.keep_powers and powers.refused(path, executable, words):
+            if len(self.refused) < REFUSED_MOST:
+                self.refused.append(" ".join(words))
+            if self.trace is not None:
+                self.trace("ways.refused", pid=tid, command=" ".join(words))
+            self._injector.exit(tid)
+        elif self._faulting:
+            self._injector.call(tid, processor.SYS_ARCH_PRCTL, processor.ARCH_SET_CPUID, 0)
+
+
+def _process(tid: int) -> int:
+    """The process a thread belongs to; itself when it is no more."""
+    with suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/{tid}/status").read_text().partition("\nTgid:")[2].split(None, 1)[0])
+    return tid
+
+
+def _facts(tid: int) -> tuple[str, str, list[str]]:
+    """What was started, what the kernel loaded for it, and its arguments; of a program just begun."""
+    folder = Path(f"/proc/{tid}")
+    try:
+        auxiliary = memoryview((folder / "auxv").read_bytes()).cast("Q")
+        values = dict(zip(auxiliary[::2], auxiliary[1::2], strict=True))
+        name = ptrace.Memory().read(tid, values.get(_AT_EXECFN, 0), 4096).partition(b"\0")[0]
+        words = (folder / "cmdline").read_bytes().split(b"\0")[:-1]
+        return os.fsdecode(name), str((folder / "exe").readlink()), [os.fsdecode(word) for word in words]
+    except (OSError, ValueError, TypeError):
+        return "", "", []
