@@ -82,9 +82,14 @@ DRIVER_RULES = (
     Rule("SVG-D-055", _V, "boxes lie inside the images they name", "header"),
     Rule("SVG-D-056", _V, "a cursor in a MOB has a known type and a size within the limit", "header"),
     Rule("SVG-D-057", _A, "DEV_CAP asks for a capability there is: 0 to 261", "header"),
+    Rule("SVG-D-058", _A, "VMMouse: no data are asked for before READ_ID, or after an error", "Linux"),
     Rule("SVG-D-060", _V, "bus mastering is on before guest memory is named", "PCI"),
     Rule("SVG-D-061", _V, "overlays and their registers are ones there are", "header"),
     Rule("SVG-D-062", _A, "a screen target is updated only while it has a surface", "this model", known="Linux"),
+    Rule("SVG-D-063", _F, "VMMouse: DATA asks for 1 to 6 words, and for no more than STATUS told of", "QEMU"),
+    Rule("SVG-D-064", _A, "VMMouse: a packet is read as a whole, four words, and the id alone", "Linux"),
+    Rule("SVG-D-065", _V, "VMMouse: COMMAND and RESTRICT get arguments there are", "open-vm-tools"),
+    Rule("SVG-D-066", _V, "VMMouse: calls come from where RESTRICT lets them come from", "open-vm-tools"),
 )
 
 RULES = RuleBook(DRIVER_RULES, MEMORY_RULES)
