@@ -90,6 +90,8 @@ DRIVER_RULES = (
     Rule("SVG-D-064", _A, "VMMouse: a packet is read as a whole, four words, and the id alone", "Linux"),
     Rule("SVG-D-065", _V, "VMMouse: COMMAND and RESTRICT get arguments there are", "open-vm-tools"),
     Rule("SVG-D-066", _V, "VMMouse: calls come from where RESTRICT lets them come from", "open-vm-tools"),
+    Rule("SVG-D-067", _V, "USB: requests name interfaces, endpoints and configurations there are", "USB 2.0, 9.4"),
+    Rule("SVG-D-068", _V, "USB: what SET_REPORT sends is no longer than the report", "HID 1.11, 7.2"),
 )
 
 RULES = RuleBook(DRIVER_RULES, MEMORY_RULES)
