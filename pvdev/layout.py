@@ -1,7 +1,7 @@
 """Wire layouts, declared once: the only reader of `struct` format strings in the kit.
 
 A layout is read at two speeds: `decode` and `encode` for tests, drivers and traces; `struct`, `mask` and
-`shift` as plain objects for the ring loops. Everything is little-endian.
+`shift` as plain objects for the ring loops. Everything is little-endian, but for what says `order=">"`.
 """
 
 import re
@@ -32,13 +32,14 @@ class Layout:
     size: int
     fields: Sequence[FieldSpec]
     ref: str = ""
+    order: str = "<"
     struct: Struct = field(init=False)
     offset: Mapping[str, int] = field(init=False)
     mask: Mapping[str, int] = field(init=False)  # bit field name -> mask within its integer
     shift: Mapping[str, int] = field(init=False)  # bit field name -> lowest bit within its integer
 
     def __post_init__(self) -> None:
-        code, offset, mask, shift = "<", {}, {}, {}
+        code, offset, mask, shift = self.order, {}, {}, {}
         for spec in self.fields:
             name, fmt = spec[0], spec[1]
             if name:

@@ -105,7 +105,7 @@ class RuleLog:
         seen.count += 1
 
     def __iter__(self) -> Iterator[Violation]:
-        return iter(self._seen.values())
+        return iter(tuple(self._seen.values()))  # another thread may note something meanwhile
 
     def __bool__(self) -> bool:
         return bool(self._seen)

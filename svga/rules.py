@@ -92,6 +92,12 @@ DRIVER_RULES = (
     Rule("SVG-D-066", _V, "VMMouse: calls come from where RESTRICT lets them come from", "open-vm-tools"),
     Rule("SVG-D-067", _V, "USB: requests name interfaces, endpoints and configurations there are", "USB 2.0, 9.4"),
     Rule("SVG-D-068", _V, "USB: what SET_REPORT sends is no longer than the report", "HID 1.11, 7.2"),
+    Rule(
+        "SVG-D-069",
+        _F,
+        "USB/IP: messages are version 1.1.1's, for the device that was imported, with lengths there can be",
+        "Linux Documentation/usb/usbip_protocol.rst",
+    ),
 )
 
 RULES = RuleBook(DRIVER_RULES, MEMORY_RULES)

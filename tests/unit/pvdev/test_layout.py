@@ -95,3 +95,10 @@ def test_one_struct_code_per_field() -> None:
 
     with pytest.raises(ValueError, match="one struct code per field, got 'HHI'"):
         two.decode(bytes(8))
+
+
+def test_the_network_s_order() -> None:
+    layout = Layout("Header", 6, (("version", "H"), ("code", "I")), order=">")
+
+    assert layout.encode(version=0x0111, code=5) == bytes.fromhex("0111 00000005")
+    assert layout.decode(bytes.fromhex("0111 00000005")) == {"version": 0x0111, "code": 5}
