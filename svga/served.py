@@ -17,6 +17,7 @@ from svga.profiles import FRONTS, PROFILES
 from svga.wire import MAX_DISPLAYS, SCREEN_SIZE_MAX
 
 MIB = 1 << 20
+USB_POINTERS = ("mouse", "tablet", "qemu-mouse")  # `svga.usb.personas`, which is loaded only with one of them
 FIFO_SIZE = 2 * MIB
 
 
@@ -65,7 +66,16 @@ def make(values: Mapping[str, Any]) -> tuple[Svga, ExitStack]:
 def build(values: Mapping[str, Any]) -> Built:
     """A served display; viewers find what it shows in its `picture`."""
     device, owns = make(values)
-    return Built(device, owns=owns, controls=controls(device))
+    there = controls(device)
+    try:
+        if values["usb"] or values["usbip"]:
+            from svga.usb.served import pointers
+
+            there = {**there, **owns.enter_context(pointers(values["usb"], values["usbip"], device.rules))}
+    except BaseException:
+        owns.close()
+        raise
+    return Built(device, owns=owns, controls=there)
 
 
 def controls(device: Svga) -> Mapping[str, Callable[..., object]]:
@@ -126,6 +136,17 @@ PARAMS: tuple[click.Parameter, ...] = (
     ),
     click.Option(
         ["--vga/--no-vga"], default=False, show_default=True, help="say to be of class VGA; nothing is behind it"
+    ),
+    click.Option(
+        ["--usb"],
+        type=click.Choice(USB_POINTERS),
+        multiple=True,
+        help="plug a USB pointer in beside it, for --usbip; give it again for another",
+    ),
+    click.Option(
+        ["--usbip"],
+        metavar="HOST:PORT",
+        help="let guests attach those by USB/IP; whoever reaches the address has them, so 127.0.0.1:3240, say",
     ),
 )
 

@@ -90,6 +90,8 @@ class VmMouse:
     to share with other devices of the same guest.
     """
 
+    top = TOP
+
     def __init__(self, rules: RuleLog | None = None) -> None:
         self.rules = rules if rules is not None else RuleLog(RULES)
         self.dropped = 0  # packets there was no room for

@@ -185,7 +185,7 @@ class UsbipServer:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.create_server(where[:2], family=family, backlog=8)
+        sock = socket.create_server(where[:2], family=family, backlog=CLIENTS_MOST)
     except OSError as error:
         raise ConfigError(f"{host}:{port}: cannot listen here: {error.strerror or error}; give a free port") from None
     sock.setblocking(False)

@@ -119,6 +119,7 @@ def test_nonsense_ends_the_connection_and_nobody_else_s(server: UsbipServer, bus
         configure(good)
 
 
+@pytest.mark.slow
 def test_who_never_reads_is_not_read_any_more(server: UsbipServer) -> None:
     """A million requests for descriptors without reading an answer: they stay where they are."""
     with host(server) as sock:

@@ -1,0 +1,69 @@
+"""USB pointers beside a served display: plugged in to a bus, offered by USB/IP, moved from outside."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from pvdev.errors import ConfigError
+from pvdev.rules import RuleLog
+from svga.pointers import Pointers
+from svga.usb.bus import Bus
+from svga.usb.hid import HidPointer
+from svga.usb.personas import PERSONAS
+from svga.usb.usbip import UsbipServer, parse_address
+
+Controls = Mapping[str, Callable[..., object]]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def pointers(
+    names: Sequence[str], address: str | None, rules: RuleLog, say: Callable[[str], None] = _say
+) -> Iterator[Controls]:
+    """Pointers of these personas behind a USB/IP server, for as long as the context lasts; what moves them.
+
+    Raises `ConfigError` where one option lacks the other, and when the server cannot listen.
+    """
+    if not names:
+        raise ConfigError(f"--usbip {address}: nothing to offer there; give --usb mouse or --usb tablet")
+    if address is None:
+        raise ConfigError(f"--usb {names[0]}: no guest could attach it; give --usbip 127.0.0.1:3240")
+    bus = Bus()
+    for name in names:
+        bus.plug(HidPointer(PERSONAS[name], rules))
+    with UsbipServer(bus, parse_address(address), say, rules) as server:
+        host, port = server.address
+        say(f"USB/IP at {host}:{port}; in a guest: modprobe vhci-hcd; usbip attach -r HOST -b BUSID, with BUSID")
+        for plug in bus.plugs:
+            say(f"  {plug.busid}  {plug.model.persona.texts[1]} ({plug.model.persona.name})")
+        yield controls(bus)
+
+
+def controls(bus: Bus) -> Controls:
+    """What can be done with a running bus from outside."""
+    hands = Pointers(bus.plugs)
+
+    def point(x: int, y: int, *, buttons: int | None = None) -> bool:
+        return hands.point(x, y, buttons)
+
+    def move(dx: int, dy: int, *, buttons: int | None = None) -> bool:
+        return hands.move(dx, dy, buttons)
+
+    def wheel(steps: int) -> bool:
+        return hands.wheel(steps)
+
+    def usb() -> object:
+        return [
+            {
+                "busid": plug.busid,
+                "pointer": plug.model.persona.name,
+                "attached": plug.holder is not None,
+                "configured": bool(plug.model.configuration),
+            }
+            for plug in bus.plugs
+        ]
+
+    return {"point": point, "move": move, "wheel": wheel, "usb": usb}

@@ -1,0 +1,77 @@
+"""USB pointers on the command line: `pvdev serve svga --usb ... --usbip ...`."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pvdev.control import call
+from pvdev.errors import ConfigError
+from pvdev.rules import RuleLog
+from svga.rules import RULES
+from svga.served import USB_POINTERS, build, defaults
+from svga.usb.personas import PERSONAS
+from svga.usb.served import pointers
+from svga.usb.usbip_wire import DEVICE, IN, RET_SUBMIT
+from tests.unit.svga.usb.rig import control, replies, req_import, submit
+from tests.unit.svga.usb.test_usbip import take
+
+
+def test_the_names_are_the_personas() -> None:
+    assert list(USB_POINTERS) == list(PERSONAS)
+
+
+@pytest.mark.parametrize(
+    ("values", "mend"),
+    [
+        ({"usb": ("mouse",)}, "--usbip 127.0.0.1:3240"),
+        ({"usbip": "127.0.0.1:0"}, "--usb mouse"),
+        ({"usb": ("mouse",), "usbip": "nowhere at all"}, "write it like 127.0.0.1:3240"),
+        ({"usb": ("mouse",) * 9, "usbip": "127.0.0.1:0"}, "unplug one first"),
+    ],
+)
+def test_what_cannot_be_is_one_line(values: dict[str, Any], mend: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        build({**defaults(), **values})
+
+    assert mend in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_client_sees_what_is_done_from_outside() -> None:
+    lines: list[str] = []
+    with pointers(["tablet"], "127.0.0.1:0", RuleLog(RULES), lines.append) as controls:
+        port = int(lines[0].split(";")[0].rsplit(":", 1)[1])
+        with socket.create_connection(("127.0.0.1", port), 20.0) as sock:
+            sock.sendall(req_import("1-1") + control(1, 0, 9, 1) + submit(2, IN, 1, 6))
+            take(sock, 8 + DEVICE.size + RET_SUBMIT.size)
+            assert call("point", controls["point"], ["65535", "32768"], {"buttons": "1"}) is True
+            assert replies(take(sock, RET_SUBMIT.size + 6))[0].data == b"\x01\xff\x7f\x00\x40\0"
+            assert call("wheel", controls["wheel"], [-1], {}) is True
+            assert call("move", controls["move"], [1, 1], {}) is False
+            assert call("usb", controls["usb"], [], {}) == [
+                {"busid": "1-1", "pointer": "tablet", "attached": True, "configured": True}
+            ]
+
+    assert lines[1] == "  1-1  QEMU USB Tablet (tablet)"
+
+
+@pytest.mark.slow
+def test_the_command(tmp_path: Path) -> None:
+    """It says where, and ends when it is told to."""
+    words = ["serve", "svga", "--socket", str(tmp_path / "s"), "--usb", "mouse", "--usb", "tablet"]
+    command = [sys.executable, "-m", "pvdev.cli", *words, "--usbip", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said = [process.stderr.readline() for _ in range(3)]
+        process.stdout.readline()
+        process.terminate()
+        _, rest = process.communicate(timeout=30)
+
+    assert said[0].startswith("USB/IP at 127.0.0.1:")
+    assert said[1:] == ["  1-1  VMware Virtual USB Mouse (mouse)\n", "  1-2  QEMU USB Tablet (tablet)\n"]
+    assert (process.returncode, rest) == (0, "")
