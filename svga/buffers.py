@@ -49,6 +49,7 @@ class CommandBuffer:
     ptr: int
     at: int
     data: memoryview | None = None
+    raw: bytes = b""  # its header as it was submitted
     stop: bool = False  # ASYNC_STOP_QUEUE: no further than the command at hand
 
     @property
@@ -146,6 +147,7 @@ class Buffers:
             note("SVG-D-046", "queue full", context)
             self._end(address, CbStatus.QUEUE_FULL)
         elif queue is not None:
+            buffer.raw = bytes(raw)
             queue.queue.append(buffer)
 
     def _wrong(self, numbers: dict[str, int], buffer: CommandBuffer) -> int | None:
@@ -175,6 +177,15 @@ class Buffers:
             self._note(fault.rule, "command buffer header", fault.value)
             return False
         return True
+
+    def _release(self, buffer: CommandBuffer, status: CbStatus, offset: int | None = None) -> None:
+        """Tell what became of a buffer that was queued, and whether its header was left alone."""
+        if self._mem.reachable(buffer.header, CB_HEADER.size):
+            now = self._mem.read(buffer.header, CB_HEADER.size)
+            if now != buffer.raw:
+                at = next(n for n in range(CB_HEADER.size) if now[n] != buffer.raw[n])
+                self._note("SVG-D-047", "command buffer header", at)
+        self._end(buffer.header, status, offset)
 
     def _fetch(self, buffer: CommandBuffer) -> memoryview:
         """Its commands, private. Raises `GuestFault`."""
@@ -246,7 +257,7 @@ class Buffers:
             self._failed = True
         elif status is CbStatus.PARTIAL_COMPLETE:
             context.running = False
-        self._end(buffer.header, status, offset)
+        self._release(buffer, status, offset)
         if status in (CbStatus.COMMAND_ERROR, CbStatus.CB_HEADER_ERROR):
             self._causes.signal(Irq.ERROR | Irq.COMMAND_BUFFER)
         elif not buffer.flags & CbFlag.NO_IRQ:
@@ -315,5 +326,5 @@ class Buffers:
         kept = deque(buffer for buffer in context.queue if buffer.data is not None or (spare_id_0 and not buffer.id))
         for buffer in context.queue:
             if buffer not in kept:
-                self._end(buffer.header, CbStatus.PREEMPTED)
+                self._release(buffer, CbStatus.PREEMPTED)
         context.queue = kept

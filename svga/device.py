@@ -6,6 +6,8 @@ Ref: VMware's SVGA developer kit (svga_reg.h, svga_interface.txt); Linux drivers
 VirtualBox DevVGA-SVGA and QEMU vmware_vga (where those two are silent).
 """
 
+from collections.abc import Sized
+
 from pvdev.errors import GuestFault
 from pvdev.irq import Interrupts
 from pvdev.mem import GuestMemory
@@ -246,11 +248,16 @@ class Svga:
         before, self._enable = self._enable, value & (ENABLE_ENABLE | ENABLE_HIDE)
         self.modes.settle()
         if before & ENABLE_ENABLE and not value & ENABLE_ENABLE:
+            if self._config_done:
+                self._judge_leftovers()
             if self.ring is not None:
                 self.ring.stop("ENABLE")
             self.screens.forget()
-        elif not before & ENABLE_ENABLE and value & ENABLE_ENABLE and self.ring is not None and self._config_done:
-            self.ring.start()
+        elif not before & ENABLE_ENABLE and value & ENABLE_ENABLE:
+            if any(self.modes.nothing):
+                self.rules.note("SVG-D-025", "ENABLE", self.modes.nothing.index(True))
+            if self.ring is not None and self._config_done:
+                self.ring.start()
         self.picture.stale()
         self._work()
 
@@ -261,13 +268,25 @@ class Svga:
         before, self._config_done = self._config_done, int(bool(value))
         self.modes.settle()
         ring = self.ring
+        if before and not value and self._enable:
+            self._judge_leftovers()
         if ring is not None and not value:
             ring.stop("CONFIG_DONE")
         elif ring is not None and not (before and ring.running):
             ring.start()
         self._work()
 
+    def _judge_leftovers(self) -> None:
+        """A driver that leaves takes with it what it defined."""
+        objects: tuple[Sized, ...] = (self.screens, self.gmrs, self.mobs, self.surfaces, self.targets)
+        for name, there in zip(("screens", "GMRs", "MOBs", "surfaces", "screen targets"), objects, strict=True):
+            if len(there):
+                self.rules.note("SVG-D-042", name, len(there))
+
     def _write_SYNC(self, value: int) -> None:
+        if self.ring is not None:
+            self.ring.bell()
+            self.ring.uncommitted("SYNC")
         self._work()
 
     def _read_SYNC(self) -> int:
@@ -275,6 +294,8 @@ class Svga:
 
     def _read_BUSY(self) -> int:
         """Drivers wait for this to be 0, without end: each look does a part of what is left."""
+        if self.ring is not None:
+            self.ring.uncommitted("BUSY")
         self._work()
         return int(self._waiting)
 
@@ -302,7 +323,7 @@ class Svga:
 
     def _write_DEV_CAP(self, value: int) -> None:
         if value >= DEVCAPS:
-            self.rules.note("SVG-D-057", "DEV_CAP", value)
+            self.rules.note("SVG-D-055", "DEV_CAP", value)
         self._devcap = value
 
     # -- commands of nobody else ---------------------------------------------------------------------------------------
@@ -311,7 +332,7 @@ class Svga:
         self.stream.spend(cost)
 
     def _fence(self, payload: memoryview) -> None:
-        words = self.ring.words if self.ring is not None else 0
+        words = self.ring.words if self.ring is not None and self.ring.running else None
         self._fences.complete(int.from_bytes(payload, "little"), words=words)
 
     def _nop_error(self, payload: memoryview) -> None:

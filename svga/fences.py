@@ -26,9 +26,11 @@ class Fences:
     def reset(self) -> None:
         self.last = self.goal = 0
         self._seen = 0  # the last one of a FENCE command; 0: none yet
+        self._unlooked = -1  # fences since a goal was set that had been passed; -1: FENCE was read since
 
-    def complete(self, value: int, *, words: int = 0) -> None:
-        """A FENCE command is reached: all before it is done. `words`: how many FIFO registers there are."""
+    def complete(self, value: int, *, words: int | None = None) -> None:
+        """A FENCE command is reached: all before it is done. `words`: how many FIFO registers there are; None: there is
+        no FIFO that runs."""
         if not value or (self._seen and value == self._seen):
             self._note("SVG-D-032" if not value else "SVG-D-033", "FENCE", value)
         elif self._seen and not passed(value, self._seen):
@@ -36,6 +38,8 @@ class Fences:
         before = self._seen
         self.last = self._seen = value
         flags, fifo = int(Irq.ANY_FENCE), self._words
+        self._judge(words)
+        words = words or 0
         if fifo is not None and words > Fifo.FENCE:
             fifo[Fifo.FENCE] = value
         if fifo is not None and words > Fifo.FENCE_GOAL and self._reached(fifo[Fifo.FENCE_GOAL], before):
@@ -44,10 +48,24 @@ class Fences:
             flags |= Irq.REG_FENCE_GOAL if fifo is not None else Irq.REG_FENCE_GOAL | Irq.FENCE_GOAL
         self._causes.signal(flags)
 
+    def _judge(self, words: int | None) -> None:
+        """Whether the driver will see this fence."""
+        if self._words is not None and words is not None:
+            if words <= Fifo.FENCE:
+                self._note("SVG-D-015", "FENCE", words)
+            elif self._causes.mask & Irq.FENCE_GOAL and words <= Fifo.FENCE_GOAL:
+                self._note("SVG-D-015", "FENCE_GOAL", words)
+        if self._unlooked >= 0:
+            self._unlooked += 1
+            if self._unlooked > 1:  # one may have come between the driver's two accesses
+                self._note("SVG-D-036", "FENCE_GOAL", self.goal)
+                self._unlooked = -1
+
     def _reached(self, goal: int, before: int) -> bool:
         return self.last == goal or (passed(self.last, goal) and bool(before) and not passed(before, goal))
 
     def _read_FENCE(self) -> int:
+        self._unlooked = -1
         return self.last
 
     def _write_FENCE(self, value: int) -> None:
@@ -58,3 +76,5 @@ class Fences:
 
     def _write_FENCE_GOAL(self, value: int) -> None:
         self.goal = value
+        gone = self._words is None and value and self._seen and passed(self.last, value)
+        self._unlooked = 0 if gone else -1

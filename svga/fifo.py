@@ -15,6 +15,7 @@ Note = Callable[[str, str, int], None]
 WINDOW = 64 << 10  # bytes copied at once; a longer command is copied whole
 SPENT_MAX = 64 << 20  # bytes moved by commands before others get their turn
 PATIENCE_NS = 1_000_000_000  # how long a command may be there in part, or memory be reserved
+BELLS_MAX = 100  # a second, while BUSY says that none is needed
 
 
 class Ring:
@@ -35,6 +36,9 @@ class Ring:
         self._partial: tuple[int, int] | None = None  # STOP and NEXT_CMD of an incomplete command
         self._waiting_since: int | None = None
         self._told = False
+        self._seen = 0  # NEXT_CMD as it was last
+        self._held = False  # BUSY was left 1: no bell is needed
+        self._bells, self._since = 0, 0  # needless ones, since when
 
     # -- start and stop ------------------------------------------------------------------------------------------------
 
@@ -53,7 +57,7 @@ class Ring:
         if bad is not None:
             self._note("SVG-D-010", "CONFIG_DONE", bad)
             return
-        self._min, self._max, self._stop = low, high, stop
+        self._min, self._max, self._stop, self._seen = low, high, stop, next_
         self.words = min(low // 4, self._registers)
         self.running = True
 
@@ -77,7 +81,24 @@ class Ring:
         if next_ % 4 or not self._min <= next_ < self._max:
             self._note("SVG-D-013", "NEXT_CMD", next_)
             return self._stop
+        if next_ != self._seen:
+            size = self._max - self._min
+            if (next_ - self._stop) % size < (self._seen - self._stop) % size:
+                self._note("SVG-D-017", "NEXT_CMD", next_)
+            self._seen = next_
         return next_
+
+    def bell(self) -> None:
+        """SYNC was written."""
+        if self.running and self.words > Fifo.BUSY:
+            if self._held and self.words_view[Fifo.BUSY]:
+                self._bells += 1
+            self._held = bool(self.words_view[Fifo.BUSY])
+
+    def uncommitted(self, place: str) -> None:
+        """Somebody waits for commands: they are to be committed."""
+        if self.running and self.words > Fifo.RESERVED and self.words_view[Fifo.RESERVED]:
+            self._note("SVG-D-019", place, self.words_view[Fifo.RESERVED])
 
     @property
     def waiting(self) -> bool:
@@ -151,11 +172,16 @@ class Ring:
         if not self.running or self.words <= Fifo.BUSY or not words[Fifo.BUSY]:
             return False
         words[Fifo.BUSY] = 0
+        self._held = False
         fence()
         return self.waiting
 
     def judge(self, now_ns: int) -> None:
-        """Note what has stood still for too long."""
+        """Note what has stood still for too long, and bells nobody needs."""
+        if now_ns - self._since >= PATIENCE_NS:
+            if self._bells > BELLS_MAX:
+                self._note("SVG-D-018", "SYNC", self._bells)
+            self._bells, self._since = 0, now_ns
         stuck = self.running and (
             self._lost
             or (self._partial is not None and self._partial == (self._stop, self.words_view[Fifo.NEXT_CMD]))

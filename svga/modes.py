@@ -76,6 +76,7 @@ class Modes:
         self.mode = Mode(width, height, 32, 4 * width)
         self._pending = False  # something was written that `mode` does not show yet
         self._repainted = False  # colours of the palette are others
+        self.nothing = [False, False]  # the last width, and height, that was written was 0
         self.pitch_unread = False  # the mode changed, BYTES_PER_LINE was not read since
         self._displays = [Display(1)] + [Display()] * (MAX_DISPLAYS - 1)
         self._staged_displays = list(self._displays)
@@ -154,6 +155,7 @@ class Modes:
     # -- size and depth ------------------------------------------------------------------------------------------------
 
     def _stage(self, place: str, value: int, *, largest: int, index: int) -> None:
+        self.nothing[index] = not value
         if not 0 < value <= min(largest, SCREEN_SIZE_MAX):
             self._note("SVG-D-021", place, value)
             return

@@ -29,12 +29,25 @@ class Ports:
 
     def reset(self) -> None:
         self._index = 0
+        self._unused = self._lost = False  # INDEX was written and not used; one was written over before it was used
         self._drop()
 
     def _drop(self) -> None:
         self._expected: tuple[int, int] | None = None  # the next piece
         self._reading = False
         self._latch = self._have = 0  # a value in pieces, and how many bits of it have come
+
+    def _choose(self, index: int) -> None:
+        """INDEX was written."""
+        self._index, self._lost, self._unused = index, self._unused, True
+
+    def _use(self) -> int:
+        """Which register VALUE is now. Two processors that do not wait for each other: INDEX, INDEX, VALUE, VALUE."""
+        if self._lost and not self._unused:
+            self._note("SVG-D-004", "VALUE", self._index)
+            self._lost = False
+        self._unused = False
+        return self._index
 
     def _odd(self, way: str, offset: int) -> None:
         self._note("SVG-D-003", f"port {way}", offset)
@@ -46,7 +59,7 @@ class Ports:
         piece = offset, size
         if piece == (1, 1):
             self._drop()
-            self._latch, self._reading = self._registers.read(self._index), True
+            self._latch, self._reading = self._registers.read(self._use()), True
         elif not self._reading or piece != self._expected:
             self._drop()
             self._odd("read", offset)
@@ -57,7 +70,7 @@ class Ports:
 
     def _read_dword(self, offset: int) -> int:
         if offset == PORT_VALUE:
-            return self._registers.read(self._index)
+            return self._registers.read(self._use())
         if offset == PORT_INDEX:
             return self._index
         if offset == PORT_BIOS:
@@ -85,13 +98,13 @@ class Ports:
         if self._have == 32:
             whole = self._latch
             self._drop()
-            self._registers.write(self._index, whole)
+            self._registers.write(self._use(), whole)
 
     def _write_dword(self, offset: int, value: int) -> None:
         if offset == PORT_VALUE:
-            self._registers.write(self._index, value)
+            self._registers.write(self._use(), value)
         elif offset == PORT_INDEX:
-            self._index = value
+            self._choose(value)
         elif offset == PORT_IRQSTATUS:
             self._acknowledge(value)
         elif offset != PORT_BIOS:

@@ -66,7 +66,7 @@ class Surface:
     def at(self, face: int, mip: int) -> int:
         """Where an image begins in the surface's own memory. Raises `GuestFault`."""
         if face >= self.layers or mip >= self.mips:
-            raise GuestFault("SVG-D-055", "image", face << 16 | mip)
+            raise GuestFault("SVG-D-070", "image", face << 16 | mip)
         return face * self.offsets[-1] + self.offsets[mip]
 
     def plane(self, memory: Memory, face: int, mip: int, slice_: int = 0) -> Plane:
@@ -227,7 +227,7 @@ class Surfaces:
         across, down, deep = surface.mip(mip)
         area = clip(x, y, width, height, Area(0, 0, across, down))
         if area is None or (area.width, area.height) != (width, height) or z + depth > deep:
-            self._note("SVG-D-055", "UPDATE_GB_IMAGE", x + width)
+            self._note("SVG-D-070", "UPDATE_GB_IMAGE", x + width)
         if area is not None:
             for slice_ in range(z, min(z + depth, deep)):
                 self._update(surface, face, mip, slice_, area)
@@ -287,7 +287,7 @@ class Surfaces:
         source, target = self.get(from_sid), self.get(to_sid)
         boxes = body[BODY[Cmd3d.SURFACE_COPY].size :]
         if source.pixel != target.pixel or not source.pixel or len(boxes) % COPY_BOX.size:
-            raise GuestFault("SVG-D-055", "SURFACE_COPY", len(boxes) if source.pixel == target.pixel else to_sid)
+            raise GuestFault("SVG-D-070", "SURFACE_COPY", len(boxes) if source.pixel == target.pixel else to_sid)
         source.at(from_face, from_mip)
         target.at(to_face, to_mip)
         read, write = source.mip(from_mip), target.mip(to_mip)
@@ -296,7 +296,7 @@ class Surfaces:
                 (sx, sy, x, y, width, height), Area(0, 0, read[0], read[1]), Area(0, 0, write[0], write[1])
             )
             if move is None or move[4:] != (width, height):
-                self._note("SVG-D-055", "SURFACE_COPY", x + width)
+                self._note("SVG-D-070", "SURFACE_COPY", x + width)
             if move is None:
                 continue
             self._spend(move[4] * move[5] * source.pixel)

@@ -152,7 +152,7 @@ class Targets:
         if target.image[0] == INVALID_ID:
             self._note("SVG-D-062", "UPDATE_GB_SCREENTARGET", number)
         if not holds(Area(0, 0, target.area.width, target.area.height), x, y, width, height):
-            self._note("SVG-D-055", "UPDATE_GB_SCREENTARGET", x + width & 0xFFFF_FFFF)
+            self._note("SVG-D-070", "UPDATE_GB_SCREENTARGET", x + width & 0xFFFF_FFFF)
         return target
 
     def _update_move(self, body: memoryview) -> None:

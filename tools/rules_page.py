@@ -10,7 +10,7 @@ fails when the page is stale, when a rule has no test, or when a test names a ru
 import argparse
 import ast
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +21,7 @@ from pvdev.suite import NUMBER, numbers_in
 from pvdev.transport.vfio_user_rules import CLIENT_RULES, SERVER_RULES
 from pvscsi.rules import DRIVER_RULES as ADAPTER_RULES
 from svga.rules import DRIVER_RULES as DISPLAY_RULES
+from svga.rules import UNSEEN as DISPLAY_UNSEEN
 from vmxnet3.rules import DRIVER_RULES as NIC_RULES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,11 +55,12 @@ the place, the value and the count. Nothing a driver does raises an error in the
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page: rules of one kind."""
+    """One part of the page: rules of one kind. `unseen`: numbers no device can judge, or none of ours does, and why."""
 
     title: str
     text: str
     rules: tuple[Rule, ...]
+    unseen: Mapping[str, str] = field(default_factory=dict)
 
 
 SECTIONS = (
@@ -69,7 +71,7 @@ SECTIONS = (
         "What the adapter checks of its driver; a close look is taken with `pvdev serve pvscsi --watch`.",
         ADAPTER_RULES,
     ),
-    Section("SVGA: the driver", "What the display checks of its driver.", DISPLAY_RULES),
+    Section("SVGA: the driver", "What the display checks of its driver.", DISPLAY_RULES, DISPLAY_UNSEEN),
     Section("vfio-user: the client", "What a server checks, and how it answers.", SERVER_RULES),
     Section("vfio-user: our own client", "What our client keeps, and what it checks of a server.", CLIENT_RULES),
 )
@@ -130,6 +132,8 @@ def complaints(sections: Iterable[Section], found: Found, duties: Iterable[str] 
     """What is wrong between rules and tests, a line each."""
     rules, free = {rule.number for section in sections for rule in section.rules}, set(duties)
     out = [f"{number}: no test shows this rule" for number in sorted(rules - set(found.tests))]
+    unseen = {number for section in sections for number in section.unseen}
+    out += [f"{number}: said not to be looked for, but there is such a rule" for number in sorted(unseen & rules)]
     for number in sorted(set(found.tests) - rules):
         if family_of(number) not in free:
             out += [f"{number}: there is no such rule, but {test.file} has {test.name}" for test in found.tests[number]]
@@ -175,6 +179,8 @@ def page(sections: Iterable[Section], found: Found, duties: Iterable[str] = DUTI
     lines = [INTRODUCTION]
     for section in sections:
         lines += [f"## {section.title}", "", section.text, "", *_rule_table(section, found), ""]
+        if section.unseen:
+            lines += ["Not looked for:", "", *(f"- {number}: {why}" for number, why in section.unseen.items()), ""]
     order = list(duties)
     named = [number for number in sorted(found.tests) if family_of(number) in order]
     for family, numbers in groupby(sorted(named, key=lambda number: order.index(family_of(number))), family_of):

@@ -359,3 +359,18 @@ def test_commands_in_a_MOB(targets: Rig) -> None:
     status = targets.driver.submit(b"", flags=CbFlag.MOB, ptr=MOB | 64 << 32, length=8)
 
     assert (status, targets.driver.get(R.FENCE)) == (CbStatus.COMPLETED, 8)
+
+
+@pytest.mark.parametrize(("at", "how"), [(0, "run"), (20, "run"), (63, "PREEMPT")])
+def test_SVG_D_047_a_header_written_to_while_its_buffer_waits(rig: Rig, at: int, how: str) -> None:
+    """The first byte that is another; what becomes of the buffer is the same."""
+    lot = Lot(rig)
+    touched, other = lot.post(NOP, id=1), lot.post(NOP, id=2)
+    lot.memory.view[64 * touched + at] ^= 0xFF
+    if how == "PREEMPT":
+        rig.device.buffers._steer(Dc.PREEMPT, CONTEXT_0, 0)
+    rig.port.run()
+
+    assert rig.seen("SVG-D-047") == [("command buffer header", at)]
+    want = CbStatus.PREEMPTED if how == "PREEMPT" else CbStatus.COMPLETED
+    assert [lot.status(touched), lot.status(other)] == [want, want]

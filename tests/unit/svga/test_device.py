@@ -1,5 +1,7 @@
 """When the device works, and when it has nothing to do: what a transport sees."""
 
+import pytest
+
 from pvdev.pci import CMD_MASTER, CMD_MEMORY, COMMAND, CONFIG_REGION
 from svga.driver import commands
 from svga.wire import Register
@@ -58,3 +60,16 @@ def test_a_mode_nobody_asks_about_has_a_deadline() -> None:
     assert (before, due, later) == (None, 0, now + 20_000_000)
     assert rig.device.picture.monitors[0].area.width == 32
     assert rig.device.deadline() is None
+
+
+@pytest.mark.parametrize("register", [Register.CONFIG_DONE, Register.ENABLE])
+def test_SVG_D_042_what_a_driver_leaves_behind(targets: Rig, register: Register) -> None:
+    targets.driver.set(register, 0)
+
+    assert targets.seen("SVG-D-042") == [("MOBs", 1), ("surfaces", 1), ("screen targets", 1)]
+
+
+def test_SVG_D_042_screens_and_regions(screens: Rig) -> None:
+    screens.driver.set(Register.ENABLE, 0)
+
+    assert screens.seen("SVG-D-042") == [("screens", 1), ("GMRs", 1)]

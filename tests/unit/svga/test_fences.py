@@ -140,3 +140,44 @@ def test_a_storm_of_fences_is_one_interrupt(legacy: Rig) -> None:
     legacy.driver.send(b"".join(commands.fence(n) for n in range(1, 2001)))
 
     assert (legacy.port.interrupts(), legacy.port.interrupts()) == (1, 0)
+
+
+@pytest.mark.parametrize(("low", "mask", "place"), [(16, 0, "FENCE"), (1024, Irq.FENCE_GOAL, "FENCE_GOAL")])
+def test_SVG_D_015_a_FIFO_without_room_for_what_is_used(powered: Rig, low: int, mask: int, place: str) -> None:
+    """Fences nobody sees, a goal nobody can set."""
+    driver = powered.driver
+    driver.negotiate()
+    driver.set(R.ENABLE, 1)
+    for word, value in ((Fifo.MIN, low), (Fifo.MAX, 65536), (Fifo.NEXT_CMD, low), (Fifo.STOP, low)):
+        driver.set_word(word, value)
+    driver.set(R.CONFIG_DONE, 1)
+    driver.set(R.IRQMASK, mask)
+    fine = powered.seen("SVG-D-015")
+    for n, payload in enumerate((30, 7)):
+        driver.set_word(low // 4 + n, payload)
+    driver.set_word(Fifo.NEXT_CMD, low + 8)
+    driver.sync()
+
+    assert (fine, powered.seen("SVG-D-015")) == ([], [(place, low // 4)])
+
+
+@pytest.mark.parametrize(("looks", "found"), [(True, []), (False, [("FENCE_GOAL", 3)])])
+def test_SVG_D_036_a_goal_that_had_been_passed(targets: Rig, looks: bool, found: list[tuple[str, int]]) -> None:
+    """Nothing will interrupt: the driver has to look again."""
+    driver = targets.driver
+    driver.send(commands.fence(5))
+    driver.set(R.FENCE_GOAL, 3)
+    if looks:
+        driver.get(R.FENCE)
+    for n in range(6, 9):
+        driver.send(commands.fence(n))
+
+    assert targets.seen("SVG-D-036") == found
+
+
+def test_SVG_D_036_a_goal_ahead(targets: Rig) -> None:
+    targets.driver.send(commands.fence(5))
+    targets.driver.set(R.FENCE_GOAL, 7)
+    targets.driver.send(commands.fence(6) + commands.fence(7) + commands.fence(8))
+
+    assert targets.seen("SVG-D-036") == []

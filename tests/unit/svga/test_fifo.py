@@ -252,3 +252,68 @@ def test_progress_interrupts(legacy: Rig) -> None:
     legacy.driver.send(commands.command(Cmd.NOP))
 
     assert (legacy.driver.status(), legacy.port.interrupts()) == (2, 1)
+
+
+@pytest.mark.parametrize("back", [4, 20])
+def test_SVG_D_017_NEXT_CMD_goes_back(legacy: Rig, back: int) -> None:
+    """What had been there was seen, but not done."""
+    driver = legacy.driver
+    driver.write(commands.update(0, 0, 1, 1)[:16])
+    driver.ring()
+    next_ = driver.word(Fifo.NEXT_CMD)
+    driver.set_word(Fifo.NEXT_CMD, max(next_ - back, MINIMUM))
+    driver.ring()
+
+    assert [value for _, value in legacy.seen("SVG-D-017")] == [max(next_ - back, MINIMUM)]
+
+
+def test_SVG_D_017_NEXT_CMD_passes_STOP(legacy: Rig) -> None:
+    """A ring that is not emptied, filled once more than it holds."""
+    driver = legacy.driver
+    driver.write(commands.update(0, 0, 1, 1)[:16])
+    driver.ring()
+    fine = legacy.seen("SVG-D-017")
+    driver.write(commands.command(Cmd.NOP) * ((SIZE - MINIMUM) // 4 - 2))
+    driver.ring()
+
+    assert (fine, [value for _, value in legacy.seen("SVG-D-017")]) == ([], [MINIMUM + 8])
+    legacy.assert_alive()
+
+
+def bells(rig: Rig, count: int) -> None:
+    """SYNC so often, with more to do than is done meanwhile, and BUSY 1."""
+    rig.driver.write(commands.command(Cmd.NOP) * 20_000)
+    rig.driver.set_word(Fifo.BUSY, 1)
+    for _ in range(count):
+        rig.device.pci.write(0, 0, 4, R.SYNC)
+        rig.device.pci.write(0, 1, 4, 1)
+
+
+@pytest.mark.parametrize(("count", "found"), [(90, []), (150, [149])])
+def test_SVG_D_018_bells_nobody_needs(legacy: Rig, count: int, found: list[int]) -> None:
+    bells(legacy, count)
+    legacy.port.advance(1_500_000_000)
+
+    assert [value for _, value in legacy.seen("SVG-D-018")] == found
+
+
+def test_SVG_D_018_a_bell_for_each_time_BUSY_is_cleared(legacy: Rig) -> None:
+    """As drivers ring that look at it: 1 is stored, and if it was 0 SYNC is written."""
+    for _ in range(200):
+        legacy.driver.set_word(Fifo.BUSY, 1)
+        legacy.driver.send(commands.command(Cmd.NOP))
+    legacy.port.advance(1_500_000_000)
+
+    assert legacy.seen("SVG-D-018") == []
+
+
+def test_SVG_D_019_waiting_for_what_is_not_committed(legacy: Rig) -> None:
+    driver = legacy.driver
+    driver.set_word(Fifo.RESERVED, 40)
+    driver.ring()
+    driver.get(R.BUSY)
+    told = legacy.seen("SVG-D-019")
+    driver.set_word(Fifo.RESERVED, 0)
+    driver.sync()
+
+    assert told == legacy.seen("SVG-D-019") == [("SYNC", 40), ("BUSY", 40)]

@@ -205,3 +205,18 @@ def test_what_a_new_device_shows_and_prefers() -> None:
     assert rig.device.picture.monitors[0].area == Area(0, 0, 1024, 768)
     with pytest.raises(ValueError, match="mode"):
         Rig(size=(1024, 768))
+
+
+@pytest.mark.parametrize("register", [R.WIDTH, R.HEIGHT])
+def test_SVG_D_025_enabled_without_a_size(powered: Rig, register: Register) -> None:
+    """The device keeps the size it had; the driver does not know of it."""
+    driver = powered.driver
+    driver.negotiate()
+    driver.set(register, 0)
+    driver.set(R.ENABLE, 1)
+    told = [place for place, _ in powered.seen("SVG-D-025")]
+    driver.set(R.ENABLE, 0)
+    driver.set(register, 32)
+    driver.set(R.ENABLE, 1)
+
+    assert told == [place for place, _ in powered.seen("SVG-D-025")] == ["ENABLE"]

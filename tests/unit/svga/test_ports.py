@@ -115,3 +115,29 @@ def test_SVG_V_001_identity_and_bars() -> None:
     assert [three.config.read(at, 4) for at in (0x00, 0x08, 0x2C)] == [0x0406_15AD, 0x0380_0000, 0x0406_15AD]
     assert (two.config.read(0x10, 4), two.region_size(0), two.bars[1].prefetch) == (1, 16, True)
     assert {index: bar.size for index, bar in three.bars.items()} == {0: 4 << 20, 2: 1 << 20}
+
+
+def ports(rig: Rig, *accesses: tuple[str, int]) -> None:
+    """Accesses in the order in which they come: to INDEX ("i"), of VALUE ("w" for a write, "r" for a read)."""
+    for kind, value in accesses:
+        if kind == "r":
+            rig.port.read(0, VALUE)
+        else:
+            rig.port.write(0, INDEX if kind == "i" else VALUE, value)
+
+
+def test_SVG_D_004_two_processors_that_do_not_wait_for_each_other(powered: Rig) -> None:
+    """Each means its own register by VALUE; the second of them gets the first one's."""
+    powered.driver.negotiate()
+    ports(powered, ("i", Register.GUEST_ID), ("i", SCRATCH_BASE + 9), ("w", 5), ("w", 6))
+
+    assert powered.seen("SVG-D-004") == [("VALUE", SCRATCH_BASE + 9)]
+
+
+def test_SVG_D_004_pairs_and_what_is_written_after_it_was_read(powered: Rig) -> None:
+    powered.driver.negotiate()
+    ports(powered, ("i", Register.GUEST_ID), ("r", 0), ("w", 5), ("w", 6))
+    ports(powered, ("i", Register.GUEST_ID), ("i", SCRATCH_BASE + 9), ("r", 0))
+    ports(powered, ("i", Register.GUEST_ID), ("r", 0), ("r", 0))
+
+    assert powered.seen("SVG-D-004") == []

@@ -100,14 +100,14 @@ def test_SVG_D_035_SVG_V_045_IRQMASK_without_its_capability() -> None:
     assert rig.seen("SVG-D-035") == [("IRQMASK", R.IRQMASK)]
 
 
-def test_SVG_D_057_SVG_V_057_device_capabilities_by_index(targets: Rig) -> None:
+def test_SVG_D_055_SVG_V_057_device_capabilities_by_index(targets: Rig) -> None:
     driver, found = targets.driver, []
     for index in (19, 20, 100, 0, 261, 262):
         driver.set(R.DEV_CAP, index)
         found.append(driver.get(R.DEV_CAP))
 
     assert found == [16384, 16384, 5, 0, 0, 0]
-    assert targets.seen("SVG-D-057") == [("DEV_CAP", 262)]
+    assert targets.seen("SVG-D-055") == [("DEV_CAP", 262)]
 
 
 def test_SVG_V_028_there_is_a_monitor() -> None:

@@ -44,7 +44,7 @@ def test_SVG_V_055_an_image_is_updated_where_the_driver_says(targets: Rig) -> No
 @pytest.mark.parametrize(
     ("x", "y", "width", "height"), [(W - 4, H - 4, 8, 8), (0, 0, 0xFFFF_FFFF, 0xFFFF_FFFF), (W, 0, 1, 1)]
 )
-def test_SVG_V_055_SVG_D_055_boxes_outside_are_clipped(targets: Rig, x: int, y: int, width: int, height: int) -> None:
+def test_SVG_V_055_SVG_D_070_boxes_outside_are_clipped(targets: Rig, x: int, y: int, width: int, height: int) -> None:
     picture = noise()
     targets.driver.draw(picture, 0, 0, W, H)
     targets.driver.send(commands.update_image(SURFACE, x, y, width, height))
@@ -53,12 +53,12 @@ def test_SVG_V_055_SVG_D_055_boxes_outside_are_clipped(targets: Rig, x: int, y: 
     for row in range(y, H):
         want[row][4 * x :] = lines(picture)[row][4 * x :]
     assert pixels(targets) == b"".join(want)
-    assert len(targets.seen("SVG-D-055")) == 1
+    assert len(targets.seen("SVG-D-070")) == 1
 
 
 @pytest.mark.parametrize("image", [{"face": 1}, {"mip": 1}, {"mip": 0xFFFF_FFFF}, {"face": 0xFFFF_FFFF}])
-def test_SVG_D_055_images_there_are_not(targets: Rig, image: dict[str, int]) -> None:
-    refused(targets, commands.update_image(SURFACE, 0, 0, 1, 1, **image), "SVG-D-055")
+def test_SVG_D_070_images_there_are_not(targets: Rig, image: dict[str, int]) -> None:
+    refused(targets, commands.update_image(SURFACE, 0, 0, 1, 1, **image), "SVG-D-070")
 
 
 def test_SVG_V_055_mips_and_slices_lie_one_behind_the_other(targets: Rig) -> None:
@@ -229,17 +229,17 @@ def test_SVG_V_056_copies_of_boxes(targets: Rig) -> None:
 
 
 @pytest.mark.parametrize("box", [(28, 0, 0, 8, 8, 1, 0, 0, 0), (0, 0, 0, 8, 8, 1, W - 4, 0, 0), (0xFFFF_FFFF,) * 9])
-def test_SVG_D_055_copies_outside_are_clipped(targets: Rig, box: tuple[int, ...]) -> None:
+def test_SVG_D_070_copies_outside_are_clipped(targets: Rig, box: tuple[int, ...]) -> None:
     targets.driver.show(noise(), 0, 0, W, H)
     targets.driver.send(commands.surface(OTHER, Format.A8R8G8B8, 32, 32) + commands.surface_copy(SURFACE, OTHER, box))
 
-    assert len(targets.seen("SVG-D-055")) == 1
+    assert len(targets.seen("SVG-D-070")) == 1
 
 
-def test_SVG_D_055_copies_between_formats_of_another_size(targets: Rig) -> None:
+def test_SVG_D_070_copies_between_formats_of_another_size(targets: Rig) -> None:
     targets.driver.send(commands.surface(OTHER, Format.R5G6B5, 32, 32))
 
-    refused(targets, commands.surface_copy(SURFACE, OTHER, (0, 0, 0, 8, 8, 1, 0, 0, 0)), "SVG-D-055")
+    refused(targets, commands.surface_copy(SURFACE, OTHER, (0, 0, 0, 8, 8, 1, 0, 0, 0)), "SVG-D-070")
 
 
 def test_SVG_V_071_memory_is_taken_when_it_is_filled(targets: Rig) -> None:

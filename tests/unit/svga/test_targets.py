@@ -128,10 +128,10 @@ def test_SVG_D_062_an_update_of_nothing(targets: Rig) -> None:
 
 
 @pytest.mark.parametrize("area", [(W, H, 1, 1), (-5, -5, 4, 4), (0, 0, 0x7FFF_FFFF, 0x7FFF_FFFF), (0, 0, -1, -1)])
-def test_SVG_D_055_updates_outside_are_clipped(targets: Rig, area: tuple[int, int, int, int]) -> None:
+def test_SVG_D_070_updates_outside_are_clipped(targets: Rig, area: tuple[int, int, int, int]) -> None:
     targets.driver.send(commands.update_target(0, *area))
 
-    assert len(targets.seen("SVG-D-055")) == 1
+    assert len(targets.seen("SVG-D-070")) == 1
     assert targets.damage().tiles <= {(0, 0)}
 
 

@@ -165,3 +165,20 @@ def test_stdout_writes_no_file(small: Path, capsys: pytest.CaptureFixture[str]) 
     assert code == 0
     assert capsys.readouterr().out.startswith("# Rules\n")
     assert not (small / "RULES.md").exists()
+
+
+def test_rules_nobody_looks_for_are_named_with_the_reason() -> None:
+    section = Section("A device", "What it asks.", SECTION.rules, {"VMX-D-009": "nobody can see it"})
+    tests = found(VMX_D_001=ONE, VMX_D_002=TWO)
+
+    assert "Not looked for:\n\n- VMX-D-009: nobody can see it\n" in page([section], tests)
+    assert "Not looked for" not in page([SECTION], tests)
+    assert complaints([section], tests) == []
+
+
+def test_a_rule_that_is_said_not_to_be_looked_for() -> None:
+    section = Section("A device", "What it asks.", SECTION.rules, {"VMX-D-002": "nobody can see it"})
+
+    assert complaints([section], found(VMX_D_001=ONE, VMX_D_002=TWO)) == [
+        "VMX-D-002: said not to be looked for, but there is such a rule"
+    ]
