@@ -24,7 +24,7 @@ from pvscsi.profiles import LETTER, Profile
 from pvscsi.queue import Queue
 from pvscsi.rules import RULES
 from pvscsi.scsi.target import Target
-from pvscsi.signals import Signals
+from pvscsi.signals import MESSAGE, Signals
 from pvscsi.watch import Watch
 from pvscsi.wire import (
     ABORT_CMD,
@@ -41,7 +41,6 @@ from pvscsi.wire import (
     STATUS_FAILED,
     Cmd,
     HostStatus,
-    Intr,
 )
 
 KICKS_OFF = 1 << 30  # reqCallThreshold while the rings are polled
@@ -449,7 +448,7 @@ class Pvscsi:
             worked = self._consume(engine, budget) > 0 or worked
             worked = self._publish(engine) > 0 or worked
             if queue.post_message():
-                self._signals.say(Intr.MSG_0)
+                self._signals.say(MESSAGE)
                 worked = True
             if worked or asked or _past(queue.deadline(), now_ns):
                 queue.judge(now_ns)

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from pvdev.mem import GuestMemory, Window
-from pvscsi.requests import Fields, unpack
 from pvscsi.rings import (
     CMP_CONS,
     CMP_LOG2,
@@ -116,16 +115,16 @@ class Queue:
         self._beyond = False
         return n
 
-    def fetch(self, limit: int) -> list[Fields]:
-        """Up to `limit` requests, oldest first, as private tuples; never more out than the ring holds."""
+    def fetch(self, limit: int) -> bytes:
+        """Up to `limit` requests, oldest first, as a private copy; never more out than the ring holds."""
         n = min(self.waiting(), limit, self.requests.entries - self.out)
         if n <= 0:
-            return []
+            return b""
         cons = self._own[REQ_CONS]
-        fields = list(unpack(self.requests.read(cons, n)))
+        raw = self.requests.read(cons, n)
         self._store(REQ_CONS, cons + n & MASK)
         self.out += n
-        return fields
+        return raw
 
     def judge(self, now_ns: int) -> None:
         """Look at the indices as a whole: what the driver may not have done to them, and what it should have by now."""
@@ -181,13 +180,17 @@ class Queue:
         return len(self._held)
 
     def post(self, completions: Sequence[bytes]) -> int:
-        """Publish completions as far as the ring has room, older ones first; how many were. The rest is kept."""
+        """Publish completions, one or more in each item, as far as the ring has room, older ones first; how many were.
+        The rest is kept."""
         if not completions and not self._held:
             return 0
-        held = self._held
-        held.extend(completions)
+        held, size = self._held, COMPLETION.size
         prod, room = self._own[CMP_PROD], self.completions.entries
         used = prod - (taken := self.state[CMP_CONS]) & MASK
+        data = b"".join(completions)
+        if not held and len(data) <= (room - used) * size:
+            return self._publish(data)
+        held.extend([data[at : at + size] for at in range(0, len(data), size)])
         n = min(len(held), room - used)
         if n <= 0:
             if used > room:
@@ -195,7 +198,12 @@ class Queue:
             elif completions:
                 self._note("PVS-D-055", "completion ring", used)
             return 0
-        self.completions.write(prod, b"".join([held.popleft() for _ in range(n)]))
+        return self._publish(b"".join([held.popleft() for _ in range(n)]))
+
+    def _publish(self, data: bytes) -> int:
+        """Completions for which there is room; how many."""
+        prod, n = self._own[CMP_PROD], len(data) // COMPLETION.size
+        self.completions.write(prod, data)
         self._store(CMP_PROD, prod + n & MASK)
         self.out -= n
         return n

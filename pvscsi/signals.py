@@ -14,6 +14,7 @@ from pvscsi.wire import INTR_ALL, Intr
 
 PATIENCE_NS = 2_000_000_000  # an INTx is acknowledged within this time
 _COMPLETIONS = int(Intr.CMPL_0 | Intr.CMPL_1)
+COMPLETED, MESSAGE = int(Intr.CMPL_0), int(Intr.MSG_0)  # members of an Enum are slow to combine
 
 
 class Signals:
@@ -82,9 +83,9 @@ class Signals:
         moderator = self._moderator
         if moderator.cause(count, now_ns, urgent=False) or not more:
             moderator.clear()
-            self.say(Intr.CMPL_0)
+            self.say(COMPLETED)
 
-    def say(self, bit: Intr) -> None:
+    def say(self, bit: int) -> None:
         """Something was posted."""
         self.status |= bit
         if self.mask & bit:
@@ -94,7 +95,7 @@ class Signals:
     def work(self, now_ns: int) -> None:
         """Say what has waited long enough; note an INTx nobody acknowledges."""
         if self._moderator.due(now_ns):
-            self.say(Intr.CMPL_0)
+            self.say(COMPLETED)
         if not self._irq.line or self._irq.mode is not Mode.INTX:
             self._raised_ns = None
         elif self._raised_ns is None:

@@ -86,6 +86,11 @@ class Backend(Protocol):
         """Begin these, in any order among themselves. Those that are `done` when this returns are not reaped again."""
         ...
 
+    def at_once(self, op: Op, offset: int, length: int, buffers: Sequence[memoryview]) -> bool:
+        """A READ or WRITE without an `Io`, if it can be done whole and without waiting. False: it is to be submitted;
+        of a READ the buffers, of a WRITE the range may hold anything by then."""
+        ...
+
     def reap(self, now_ns: int) -> Sequence[Io]:
         """Those that were finished since, or are due at `now_ns`, each once."""
         ...

@@ -91,40 +91,39 @@ class FileDisk(Medium):
     # -- transfers ----------------------------------------------------------------------------------------------------
 
     def submit(self, ios: Sequence[Io]) -> None:
-        fd, size, flag = self._fd, self._size, self._now_flag
         later: list[Io] = []
         for io in ios:
             op = io.op
-            try:
-                moved = -1
-                if io.offset + io.length > size:
-                    pass
-                elif op is READ:
-                    if flag is not None:
-                        moved = os.preadv(fd, io.buffers, io.offset, flag)
-                elif op is WRITE and not io.fua and self._may_write(io):
-                    moved = os.pwritev(fd, io.buffers, io.offset)
-                if moved == io.length:
-                    io.finish(moved)
-                    continue
-            except OSError as error:  # the crew does it all over, and finds the same if it is to stay
-                if error.errno == errno.EOPNOTSUPP and op is READ:
-                    flag = self._now_flag = None
-            if op is Op.FLUSH or not refused(io, size, self._read_only):
+            if (op is READ or (op is WRITE and not io.fua)) and self.at_once(op, io.offset, io.length, io.buffers):
+                io.finish(io.length)
+            elif op is Op.FLUSH or not refused(io, self._size, self._read_only):
                 later.append(io)
         if later:
             self._crew.give(later)
 
-    def _may_write(self, io: Io) -> bool:
+    def at_once(self, op: Op, offset: int, length: int, buffers: Sequence[memoryview]) -> bool:
+        if offset + length > self._size:
+            return False
+        try:
+            if op is READ:
+                flag = self._now_flag
+                return flag is not None and os.preadv(self._fd, buffers, offset, flag) == length
+            return self._may_write(offset, length) and os.pwritev(self._fd, buffers, offset) == length
+        except OSError as error:  # the crew does it all over, and finds the same if it is to stay
+            if error.errno == errno.EOPNOTSUPP and op is READ:
+                self._now_flag = None
+            return False
+
+    def _may_write(self, offset: int, length: int) -> bool:
         """Whether this write will not be made to wait."""
         if self._read_only:
             return False
         if self._memory:
             return True
-        self._credit -= io.length
+        self._credit -= length
         if self._credit < 0:
             self._credit, self._calm = CREDIT, holes.calm()
-        return self._calm and not self._crew.busy and not (io.offset | io.length) & PAGE_MASK
+        return self._calm and not self._crew.busy and not (offset | length) & PAGE_MASK
 
     def reap(self, now_ns: int) -> Sequence[Io]:
         done = self._crew.reap()

@@ -40,6 +40,9 @@ class Medium(ABC):
     @abstractmethod
     def submit(self, ios: Sequence[Io]) -> None: ...
 
+    def at_once(self, op: Op, offset: int, length: int, buffers: Sequence[memoryview]) -> bool:
+        return False
+
     def reap(self, now_ns: int) -> Sequence[Io]:
         return ()
 

@@ -46,6 +46,15 @@ class MemDisk(Medium):
                     self._zero(offset, offset + room)
                 io.finish(room, None if room == length else beyond(io))
 
+    def at_once(self, op: Op, offset: int, length: int, buffers: Sequence[memoryview]) -> bool:
+        if offset + length > self._size or (op is WRITE and self._read_only):
+            return False
+        if op is READ:
+            self._read(offset, buffers)
+        else:
+            self._write(offset, buffers)
+        return True
+
     def allocated(self, offset: int, length: int) -> Sequence[tuple[int, bool]]:
         end = offset + length
         stretches, at = [], offset
@@ -59,6 +68,12 @@ class MemDisk(Medium):
         chunks, mask = self._chunks, CHUNK - 1
         for piece in buffers:
             done, length = 0, len(piece)
+            start = offset & mask
+            if start + length <= CHUNK:  # most are in one chunk
+                chunk = chunks.get(offset >> CHUNK_SHIFT)
+                piece[:] = ZEROS[:length] if chunk is None else chunk[start : start + length]
+                offset += length
+                continue
             while done < length:
                 start = offset & mask
                 step = min(CHUNK - start, length - done)
@@ -77,7 +92,7 @@ class MemDisk(Medium):
                 chunk = chunks.get(offset >> CHUNK_SHIFT)
                 if chunk is None:
                     chunk = chunks[offset >> CHUNK_SHIFT] = memoryview(bytearray(CHUNK))
-                chunk[start : start + step] = piece[done : done + step]
+                chunk[start : start + step] = piece if step == length else piece[done : done + step]
                 done += step
                 offset += step
 
@@ -107,11 +122,23 @@ class NullDisk(Medium):
             elif not refused(io, self._size, self._read_only):
                 room = min(io.length, self._size - io.offset)
                 if io.op is Op.READ:
-                    for piece in io.buffers if room == io.length else clip(io.buffers, 0, room):
-                        for at in range(0, len(piece), len(ZEROS)):
-                            part = piece[at : at + len(ZEROS)]
-                            part[:] = ZEROS[: len(part)]
+                    _fill(io.buffers if room == io.length else clip(io.buffers, 0, room))
                 io.finish(room, None if room == io.length else beyond(io))
+
+    def at_once(self, op: Op, offset: int, length: int, buffers: Sequence[memoryview]) -> bool:
+        if offset + length > self._size or (op is WRITE and self._read_only):
+            return False
+        if op is READ:
+            _fill(buffers)
+        return True
 
     def allocated(self, offset: int, length: int) -> Sequence[tuple[int, bool]]:
         return ((length, False),) if length else ()
+
+
+def _fill(buffers: Sequence[memoryview]) -> None:
+    """With zeros."""
+    for piece in buffers:
+        for at in range(0, len(piece), len(ZEROS)):
+            part = piece[at : at + len(ZEROS)]
+            part[:] = ZEROS[: len(part)]

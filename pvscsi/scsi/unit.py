@@ -32,6 +32,9 @@ _DPO, _FUA = 0x10, 0x08
 Quick = tuple[Struct, Op, int]
 """Layout of the CDB, what it does, which of its flags need the long way."""
 
+Plain = tuple[Op, Backend, int, int]
+"""What is done, by what, how LBAs become bytes (a shift), the last LBA at which there is room."""
+
 
 def _quick(command: Command) -> Quick:
     if command.writes:
@@ -169,6 +172,20 @@ class LogicalUnit:
                         self._writes.add(io)
                         return io
         return self._by_the_book(task)
+
+    def plain(self, cdb: bytes, length: int, nexus: int = 0) -> Plain | None:
+        """How to do transfers of `length` bytes with CDBs that differ from this one in their LBA alone, at once and
+        without a task. None: they have to be executed."""
+        quick = self._quick.get(cdb[0]) if nexus in self._calm else None
+        if quick is None:
+            return None
+        layout, op, refused = quick
+        _, flags, _, count, control = layout.unpack_from(cdb)
+        if flags & refused or control or not 0 < count <= TRANSFER_BLOCKS_MAX or count << self._shift != length:
+            return None
+        if self.backend is None or (op is Op.WRITE and (self._through or flags & _FUA)):
+            return None
+        return op, self.backend, self._shift, self.blocks - count
 
     def finish(self, task: Task, io: Io) -> None:
         """See `task.Unit`."""

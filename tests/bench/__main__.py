@@ -1,6 +1,6 @@
 """`python -m tests.bench`: every benchmark, one after the other. The guest's stands apart: tests.bench.bench_guest."""
 
-from tests.bench import bench_capture, bench_queues, bench_replay, bench_rings, bench_transport
+from tests.bench import bench_capture, bench_pvscsi, bench_queues, bench_replay, bench_rings, bench_transport
 
-for bench in (bench_rings, bench_queues, bench_capture, bench_transport, bench_replay):
+for bench in (bench_rings, bench_queues, bench_capture, bench_transport, bench_replay, bench_pvscsi):
     bench.main()

@@ -15,7 +15,7 @@ from pvdev.mem import DmaFault
 from pvdev.transport.inproc import LocalPort
 from pvscsi.conform.rig import Drive, MakeRig, Rig, pattern
 from pvscsi.driver import Disk, Request, Shape, cdb, even
-from pvscsi.wire import PAGE, TAG_ORDERED, Flag, HostStatus
+from pvscsi.wire import PAGE, TAG_HEAD, TAG_ORDERED, Flag, HostStatus
 from tests.conformance.pvscsi.told import NOWHERE, assert_alive, rings_of, seen
 
 HELD = Drive(held=True)
@@ -281,6 +281,23 @@ def test_a_thousand_commands_behind_an_ordered_one(make_rig: MakeRig) -> None:
     assert first.good
     assert all(request.good for request in rest)
     assert_alive(rig)
+
+
+def test_nothing_passes_an_ordered_command_but_one_at_the_head(make_rig: MakeRig) -> None:
+    rig = make_rig({0: HELD})
+    disk = rig.disk()
+    rig.target.hold(0, True)
+    ordered = disk.submit(cdb.read(0, 1), read=512, tag=TAG_ORDERED)
+    simple = [disk.submit(cdb.read(8, 8), read=4096), disk.submit(cdb.TEST_UNIT_READY)]
+    head = disk.submit(cdb.TEST_UNIT_READY, tag=TAG_HEAD)
+    rig.settle()
+
+    passed = list(disk.driver.reap())
+    rig.go_on()
+    disk.driver.wait()
+
+    assert passed == [head]
+    assert all(request.good for request in (ordered, *simple, head))
 
 
 def test_a_thousand_writes_that_wait_for_each_other(make_rig: MakeRig) -> None:
