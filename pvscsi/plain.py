@@ -9,8 +9,8 @@ from array import array
 from collections.abc import Iterator, Sequence
 from struct import Struct
 
-from pvdev.mem import NOWHERE, DmaFault, GuestMemory
-from pvscsi.block.backend import Op
+from pvdev.mem import DmaFault, GuestMemory
+from pvscsi.block.backend import Op, Transfer
 from pvscsi.scsi.unit import LogicalUnit
 from pvscsi.wire import PAGE, REQUEST, SG_ELEMENT, SG_ELEMENTS_MAX, TAG_SIMPLE, Flag
 
@@ -105,15 +105,18 @@ class Plain:
             return b""
         op, backend, shift, last = found
         span = raw if end - start == len(raw) else raw[start:end]
-        at_once, write, listed = backend.at_once, op is READ, flags & _SG
-        region, low, high, view = NOWHERE, 1, 0, memoryview(b"")
-        done: list[int] = []
+        write, listed = op is READ, flags & _SG
+        low, high, view = 1, 0, memoryview(b"")
+        contexts: list[int] = []
+        transfers: list[Transfer] = []
         try:
             for (context, address), (lba,) in zip(_PLACES(span), _LBAS[size](span), strict=True):
                 if lba > last or not 0 < context < _CONTEXTS:
                     break
                 if listed:
-                    pieces = self._elements(address, length, write=write)
+                    pieces = self._elements(address, length, write)
+                    if not pieces:
+                        break
                 else:
                     if not low <= address <= high:
                         region = self._mem.region(address)
@@ -121,21 +124,27 @@ class Plain:
                             break
                         view, low, high = region.view, region.lo, region.hi - length
                     pieces = [view[address - low : address - low + length]]
-                if not pieces or not at_once(op, lba << shift, length, pieces):
-                    break
-                done.append(context)
+                contexts.append(context)
+                transfers.append((lba << shift, pieces))
         except DmaFault:
             pass
-        return _completions(done, length)
+        done = backend.at_once(op, length, transfers)
+        return _completions(contexts[:done], length)
 
-    def _elements(self, address: int, length: int, *, write: bool) -> list[memoryview]:
+    def _elements(self, address: int, length: int, write: bool) -> list[memoryview]:
         """What an SG list says, if it is one segment of plain elements; else nothing. Raises `DmaFault`."""
-        room = min((PAGE - address % PAGE) // _ELEMENT, SG_ELEMENTS_MAX)
-        raw = bytes(self._mem.view(address, _ELEMENT * min(8 + length // PAGE, room)))
+        region = self._mem.region(address)
+        if region.view is None or address % _ELEMENT:
+            return []
+        at, room = address - region.lo, min((PAGE - address % PAGE) // _ELEMENT, SG_ELEMENTS_MAX)
+        raw = region.view[at : at + _ELEMENT * min(8 + length // PAGE, room)].tobytes()
+        if len(raw) % _ELEMENT or not raw:  # the region ends in the middle of it
+            return []
         first, size, _ = _SG_FIRST(raw)
-        region = self._mem.region(first)
+        if not region.lo <= first < region.hi:
+            region = self._mem.region(first)
         low, high, view = region.lo, region.hi, region.view
-        if view is None or (write and not region.writable) or address % _ELEMENT or size >= length:
+        if view is None or (write and not region.writable) or size >= length:
             return []  # a list of one is odd, and noted
         if size == PAGE and not length % PAGE:
             words, count = array("Q", raw), length // PAGE

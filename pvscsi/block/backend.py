@@ -19,6 +19,10 @@ class Op(Enum):
     ZERO = "zero"  # the range reads as zeros from then on, whatever it costs
 
 
+Transfer = tuple[int, Sequence[memoryview]]
+"""Offset, and the memory of a READ or WRITE."""
+
+
 class Fault(Enum):
     """Why an `Io` failed, as far as a SCSI initiator is told."""
 
@@ -86,9 +90,10 @@ class Backend(Protocol):
         """Begin these, in any order among themselves. Those that are `done` when this returns are not reaped again."""
         ...
 
-    def at_once(self, op: Op, offset: int, length: int, buffers: Sequence[memoryview]) -> bool:
-        """A READ or WRITE without an `Io`, if it can be done whole and without waiting. False: it is to be submitted;
-        of a READ the buffers, of a WRITE the range may hold anything by then."""
+    def at_once(self, op: Op, length: int, transfers: Sequence[Transfer]) -> int:
+        """READs or WRITEs of `length` bytes each, without an `Io`: how many, from the first on, were done whole and
+        without waiting. The others are to be submitted; the next one's buffers (READ) or range (WRITE) may hold
+        anything by then."""
         ...
 
     def reap(self, now_ns: int) -> Sequence[Io]:

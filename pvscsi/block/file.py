@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from pvdev.errors import ConfigError
 from pvscsi.block import holes
-from pvscsi.block.backend import Fault, Io, Op
+from pvscsi.block.backend import Fault, Io, Op, Transfer
 from pvscsi.block.crew import Crew, Result
 from pvscsi.block.medium import Medium, beyond, clip, joined, refused
 
@@ -94,25 +94,29 @@ class FileDisk(Medium):
         later: list[Io] = []
         for io in ios:
             op = io.op
-            if (op is READ or (op is WRITE and not io.fua)) and self.at_once(op, io.offset, io.length, io.buffers):
+            if (op is READ or (op is WRITE and not io.fua)) and self.at_once(op, io.length, ((io.offset, io.buffers),)):
                 io.finish(io.length)
             elif op is Op.FLUSH or not refused(io, self._size, self._read_only):
                 later.append(io)
         if later:
             self._crew.give(later)
 
-    def at_once(self, op: Op, offset: int, length: int, buffers: Sequence[memoryview]) -> bool:
-        if offset + length > self._size:
-            return False
+    def at_once(self, op: Op, length: int, transfers: Sequence[Transfer]) -> int:
+        fd, last, flag, count = self._fd, self._size - length, self._now_flag, 0
         try:
-            if op is READ:
-                flag = self._now_flag
-                return flag is not None and os.preadv(self._fd, buffers, offset, flag) == length
-            return self._may_write(offset, length) and os.pwritev(self._fd, buffers, offset) == length
+            for offset, buffers in transfers:
+                if offset > last:
+                    break
+                if op is READ:
+                    if flag is None or os.preadv(fd, buffers, offset, flag) != length:
+                        break
+                elif not self._may_write(offset, length) or os.pwritev(fd, buffers, offset) != length:
+                    break
+                count += 1
         except OSError as error:  # the crew does it all over, and finds the same if it is to stay
             if error.errno == errno.EOPNOTSUPP and op is READ:
                 self._now_flag = None
-            return False
+        return count
 
     def _may_write(self, offset: int, length: int) -> bool:
         """Whether this write will not be made to wait."""

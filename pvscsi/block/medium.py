@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Self
 
-from pvscsi.block.backend import Fault, Io, Op
+from pvscsi.block.backend import Fault, Io, Op, Transfer
 
 
 class Medium(ABC):
@@ -40,8 +40,8 @@ class Medium(ABC):
     @abstractmethod
     def submit(self, ios: Sequence[Io]) -> None: ...
 
-    def at_once(self, op: Op, offset: int, length: int, buffers: Sequence[memoryview]) -> bool:
-        return False
+    def at_once(self, op: Op, length: int, transfers: Sequence[Transfer]) -> int:
+        return 0
 
     def reap(self, now_ns: int) -> Sequence[Io]:
         return ()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pvscsi.block.backend import Io, Op
+from pvscsi.block.backend import Io, Op, Transfer
 from pvscsi.block.medium import Medium, beyond, clip, joined, refused
 
 READ, WRITE = Op.READ, Op.WRITE  # members of an Enum are slow to look up
@@ -46,14 +46,15 @@ class MemDisk(Medium):
                     self._zero(offset, offset + room)
                 io.finish(room, None if room == length else beyond(io))
 
-    def at_once(self, op: Op, offset: int, length: int, buffers: Sequence[memoryview]) -> bool:
-        if offset + length > self._size or (op is WRITE and self._read_only):
-            return False
-        if op is READ:
-            self._read(offset, buffers)
-        else:
-            self._write(offset, buffers)
-        return True
+    def at_once(self, op: Op, length: int, transfers: Sequence[Transfer]) -> int:
+        if op is WRITE and self._read_only:
+            return 0
+        last, move = self._size - length, self._read if op is READ else self._write
+        for count, (offset, buffers) in enumerate(transfers):
+            if offset > last:
+                return count
+            move(offset, buffers)
+        return len(transfers)
 
     def allocated(self, offset: int, length: int) -> Sequence[tuple[int, bool]]:
         end = offset + length
@@ -125,12 +126,16 @@ class NullDisk(Medium):
                     _fill(io.buffers if room == io.length else clip(io.buffers, 0, room))
                 io.finish(room, None if room == io.length else beyond(io))
 
-    def at_once(self, op: Op, offset: int, length: int, buffers: Sequence[memoryview]) -> bool:
-        if offset + length > self._size or (op is WRITE and self._read_only):
-            return False
-        if op is READ:
-            _fill(buffers)
-        return True
+    def at_once(self, op: Op, length: int, transfers: Sequence[Transfer]) -> int:
+        if op is WRITE and self._read_only:
+            return 0
+        last = self._size - length
+        for count, (offset, buffers) in enumerate(transfers):
+            if offset > last:
+                return count
+            if op is READ:
+                _fill(buffers)
+        return len(transfers)
 
     def allocated(self, offset: int, length: int) -> Sequence[tuple[int, bool]]:
         return ((length, False),) if length else ()

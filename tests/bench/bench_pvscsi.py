@@ -33,9 +33,9 @@ from tests.bench.baseline_pvscsi import BaselineAdapter, BaselineDisk
 
 SIZE = 32 << 20  # bytes of a disk
 BLOCK, PIECE, ELEMENT = 512, 4096, 64 << 10
-ROUNDS, LAPS = 9, 8
+ROUNDS = 11
 DEPTHS = 1, 32, 256
-LONG, LONG_DEPTH = 256 << 10, 32
+LONG, LONG_DEPTH = 256 << 10, 64
 LEAST, LEAST_PREADV = 4.0, 0.8
 MASK = 0xFFFF_FFFF
 
@@ -208,7 +208,7 @@ def small(op: Op, depth: int) -> bool:
 
 def large(folder: str | None, pages: str) -> bool:
     """256 KiB of a file into memory in pieces, by the adapter and by preadv; whether that is fast enough."""
-    count, total = 64, 128
+    count, total = 64, 256
     image = noise(SIZE, 3)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         path = Path(name, "image")

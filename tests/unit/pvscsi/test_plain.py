@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from pvdev.transport.inproc import LocalPort
-from pvscsi.block.backend import Io, Op
+from pvscsi.block.backend import Io, Op, Transfer
 from pvscsi.block.mem import MemDisk
 from pvscsi.block.wait import perform
 from pvscsi.device import Pvscsi
@@ -41,8 +41,8 @@ class Counting(MemDisk):
         self.asked["submitted"] += len(ios)
         super().submit(ios)
 
-    def at_once(self, op: Op, offset: int, length: int, buffers: Sequence[memoryview]) -> bool:
-        done = super().at_once(op, offset, length, buffers)
+    def at_once(self, op: Op, length: int, transfers: Sequence[Transfer]) -> int:
+        done = super().at_once(op, length, transfers)
         self.asked["at once"] += done
         return done
 
