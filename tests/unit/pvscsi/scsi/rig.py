@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from struct import pack
 
-from pvscsi.block.backend import Fault, Io, Op
+from pvscsi.block.backend import Fault, Io, Op, Transfer
 from pvscsi.scsi import sense as s
 from pvscsi.scsi.cdrom import Cdrom
 from pvscsi.scsi.disk import Disk
@@ -51,6 +51,9 @@ class Bytes:
             moved = io.length if failed is None else failed[0]
             self._move(io, moved)
             io.finish(moved, None if failed is None else failed[1])
+
+    def at_once(self, op: Op, length: int, transfers: Sequence[Transfer]) -> int:
+        return 0
 
     def _move(self, io: Io, moved: int) -> None:
         start, end = io.offset, io.offset + moved
