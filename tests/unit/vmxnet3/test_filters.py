@@ -41,7 +41,7 @@ def accept() -> RxFilter:
         (RxMode.UCAST | RxMode.BCAST | RxMode.MCAST, {"own", "group", "all"}),
         (RxMode.UCAST | RxMode.ALL_MULTI, {"own", "group", "strange"}),
     ],
-    ids=str,
+    ids=lambda value: "+".join(sorted(value)) if isinstance(value, set) else str(value),
 )
 def test_modes(accept: RxFilter, mode: int, expected: set[str]) -> None:
     accept.mode = RxMode(mode)
