@@ -82,9 +82,10 @@ GEOMETRIES = {  # MIN, MAX (None: all there is), NEXT_CMD, STOP
     "beyond memory": (4096, 0x7FFF_F000, 4096, 4096),
     "inside out": (20480, 4096, 20480, 20480),
     "empty": (4096, 4096, 4096, 4096),
-    "too small": (4096, 4096 + FIFO_RING_MIN - 4, 4096, 4096),
-    "MIN unaligned": (4098, None, 4100, 4100),
-    "NEXT_CMD unaligned": (4096, None, 4098, 4096),
+    "too small": (4096, 4096 + FIFO_RING_MIN - 4, 4128, 4096),
+    "MIN unaligned": (4098, None, 4132, 4100),
+    "NEXT_CMD unaligned": (4096, None, 4126, 4096),
+    "STOP unaligned": (4096, None, 4128, 4102),
     "NEXT_CMD below": (4096, None, 4092, 4096),
     "NEXT_CMD above": (4096, None, 0x7FFF_F000, 4096),
     "STOP below": (4096, None, 4096, 0),
@@ -96,10 +97,12 @@ GEOMETRIES = {  # MIN, MAX (None: all there is), NEXT_CMD, STOP
 @needs(Part.FIFO)
 @pytest.mark.parametrize("what", GEOMETRIES)
 def test_SVG_V_014_a_ring_that_cannot_be_is_left_alone(rig: Rig, what: str) -> None:
-    """Nothing is fetched or written; BUSY does not stay; described well, the FIFO works."""
+    """Nothing is fetched, though there are commands, or written; BUSY does not stay; described well, the FIFO works."""
     driver = rig.driver
     driver.negotiate()
     driver.set(R.ENABLE, 1)
+    for n in range(64):
+        driver.set_word(MINIMUM // 4 + n, Cmd.NOP)
     low, high, next_, stop = GEOMETRIES[what]
     size = driver.get(R.MEM_SIZE)
     rig.describe_ring(low, size if high is None else high, next_, stop)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from svga.conform.rig import Buffers, Can, H, Rig, W, noise
+from svga.conform.rig import Buffers, Can, H, Part, Rig, W, noise
 from svga.driver import commands
 from svga.driver.driver import WAYS
 from svga.driver.pci import set_master
@@ -56,6 +56,20 @@ def test_SVG_V_013_without_bus_mastering_nothing_is_touched(rig: Rig) -> None:
     assert rig.memory() == before
     set_master(rig.port, True)
     assert lot.run(commands.command(Cmd.NOP))[0] is CbStatus.COMPLETED
+
+
+@needs(Part.FIFO, Cap.SCREEN_OBJECT_2, Cap.GMR2)
+def test_SVG_V_013_without_bus_mastering_no_region_is_read(rig: Rig) -> None:
+    """Nor written."""
+    driver, picture = rig.up(WAYS[1], buffers=False), noise()
+    driver.show(picture, 0, 0, W, H)
+    driver.draw(noise(seed=2), 0, 0, W, H)
+    set_master(rig.port, False)
+    before = rig.memory()
+    driver.send(commands.blit_to_screen(0, 0, 0, 0, W, H) + commands.blit_from_screen(0, 0, 0, 0, W, H))
+
+    assert rig.framebuffer() == picture
+    assert rig.memory() == before
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------
