@@ -21,7 +21,7 @@ from svga.served import defaults, make
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
-SIZES, SEED = ((640, 480), (1024, 768), (1280, 800)), 5
+SIZES, SEED = ((640, 480), (1024, 768), (1280, 800), (1920, 1080)), 5
 PATIENCE_S = 20.0
 COMPLAINTS = (  # what vmwgfx says on any machine whose processor does not call itself VMware's
     "vmwgfx seems to be running on an unsupported hypervisor.",
