@@ -68,10 +68,11 @@ def build(values: Mapping[str, Any]) -> Built:
     device, owns = make(values)
     there = controls(device)
     try:
-        if values["usb"] or values["usbip"]:
+        if values["usb"] or values["usbip"] or values["hand"]:
             from svga.usb.served import pointers
 
-            there = {**there, **owns.enter_context(pointers(values["usb"], values["usbip"], device.rules))}
+            options = values["usb"], values["usbip"], values["hand"]
+            there = {**there, **owns.enter_context(pointers(*options, device.rules))}
     except BaseException:
         owns.close()
         raise
@@ -147,6 +148,11 @@ PARAMS: tuple[click.Parameter, ...] = (
         ["--usbip"],
         metavar="HOST:PORT",
         help="let guests attach those by USB/IP; whoever reaches the address has them, so 127.0.0.1:3240, say",
+    ),
+    click.Option(
+        ["--hand"],
+        metavar="VENDOR:PRODUCT",
+        help="a USB mouse of this machine that moves them, as lsusb names it, or any; needs pvdev[usb]",
     ),
 )
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Event, Thread
 
 from pvdev.errors import ConfigError
 from pvdev.rules import RuleLog
@@ -21,12 +22,15 @@ def _say(line: str) -> None:
 
 @contextmanager
 def pointers(
-    names: Sequence[str], address: str | None, rules: RuleLog, say: Callable[[str], None] = _say
+    names: Sequence[str], address: str | None, hand: str | None, rules: RuleLog, say: Callable[[str], None] = _say
 ) -> Iterator[Controls]:
     """Pointers of these personas behind a USB/IP server, for as long as the context lasts; what moves them.
 
-    Raises `ConfigError` where one option lacks the other, and when the server cannot listen.
+    `hand`: the mouse of this machine that does too. Raises `ConfigError` where one option lacks the other, when the
+    server cannot listen, and when there is no such mouse.
     """
+    if not names and address is None:
+        raise ConfigError(f"--hand {hand}: nothing to move; give --usb mouse --usbip 127.0.0.1:3240")
     if not names:
         raise ConfigError(f"--usbip {address}: nothing to offer there; give --usb mouse or --usb tablet")
     if address is None:
@@ -34,12 +38,41 @@ def pointers(
     bus = Bus()
     for name in names:
         bus.plug(HidPointer(PERSONAS[name], rules))
-    with UsbipServer(bus, parse_address(address), say, rules) as server:
+    with _moved_by(hand, Pointers(bus.plugs), say), UsbipServer(bus, parse_address(address), say, rules) as server:
         host, port = server.address
         say(f"USB/IP at {host}:{port}; in a guest: modprobe vhci-hcd; usbip attach -r HOST -b BUSID, with BUSID")
         for plug in bus.plugs:
             say(f"  {plug.busid}  {plug.model.persona.texts[1]} ({plug.model.persona.name})")
         yield controls(bus)
+
+
+@contextmanager
+def _moved_by(hand: str | None, hands: Pointers, say: Callable[[str], None]) -> Iterator[None]:
+    """A thread that hands on what the mouse `hand` does; None: nothing."""
+    if hand is None:
+        yield
+        return
+    try:
+        from svga.usb.physical import open_mouse, parse_name
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"--hand {hand}: pyusb is missing; pip install 'pvdev[usb]'") from error
+    over = Event()
+    with open_mouse(parse_name(hand)) as mouse:
+
+        def follow() -> None:
+            try:
+                mouse.follow(hands, lambda: not over.is_set())
+            except ConfigError as error:
+                say(str(error))
+
+        thread = Thread(target=follow, name="hand", daemon=True)
+        thread.start()
+        say(f"{mouse.name} moves them, and nothing else until the end")
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
 def controls(bus: Bus) -> Controls:

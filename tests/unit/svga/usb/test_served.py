@@ -13,10 +13,13 @@ from pvdev.errors import ConfigError
 from pvdev.rules import RuleLog
 from svga.rules import RULES
 from svga.served import USB_POINTERS, build, defaults
+from svga.usb import physical
+from svga.usb.backend import Backend
 from svga.usb.personas import PERSONAS
+from svga.usb.physical import open_mouse
 from svga.usb.served import pointers
 from svga.usb.usbip_wire import DEVICE, IN, RET_SUBMIT
-from tests.unit.svga.usb.rig import control, replies, req_import, submit
+from tests.unit.svga.usb.rig import bus_of, control, replies, req_import, submit
 from tests.unit.svga.usb.test_usbip import take
 
 
@@ -30,6 +33,8 @@ def test_the_names_are_the_personas() -> None:
         ({"usb": ("mouse",)}, "--usbip 127.0.0.1:3240"),
         ({"usbip": "127.0.0.1:0"}, "--usb mouse"),
         ({"usb": ("mouse",), "usbip": "nowhere at all"}, "write it like 127.0.0.1:3240"),
+        ({"hand": "any"}, "--usb mouse --usbip 127.0.0.1:3240"),
+        ({"usb": ("mouse",), "usbip": "127.0.0.1:0", "hand": "mouse"}, "write it like 046d:c077"),
         ({"usb": ("mouse",) * 9, "usbip": "127.0.0.1:0"}, "unplug one first"),
     ],
 )
@@ -43,7 +48,7 @@ def test_what_cannot_be_is_one_line(values: dict[str, Any], mend: str) -> None:
 
 def test_a_client_sees_what_is_done_from_outside() -> None:
     lines: list[str] = []
-    with pointers(["tablet"], "127.0.0.1:0", RuleLog(RULES), lines.append) as controls:
+    with pointers(["tablet"], "127.0.0.1:0", None, RuleLog(RULES), lines.append) as controls:
         port = int(lines[0].split(";")[0].rsplit(":", 1)[1])
         with socket.create_connection(("127.0.0.1", port), 20.0) as sock:
             sock.sendall(req_import("1-1") + control(1, 0, 9, 1) + submit(2, IN, 1, 6))
@@ -57,6 +62,21 @@ def test_a_client_sees_what_is_done_from_outside() -> None:
             ]
 
     assert lines[1] == "  1-1  QEMU USB Tablet (tablet)"
+
+
+def test_a_mouse_on_a_desk_moves_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, lines = bus_of("mouse"), list[str]()
+    monkeypatch.setattr(physical, "open_mouse", lambda name: open_mouse(name, Backend(desk)))
+    with pointers(["mouse"], "127.0.0.1:0", "0e0f:0003", RuleLog(RULES), lines.append):
+        port = int(lines[1].split(";")[0].rsplit(":", 1)[1])
+        with socket.create_connection(("127.0.0.1", port), 20.0) as sock:
+            sock.sendall(req_import("1-1") + control(1, 0, 9, 1) + submit(2, IN, 1, 4))
+            take(sock, 8 + DEVICE.size + RET_SUBMIT.size)
+            desk.plugs[0].move(5, 6, 1)
+            assert replies(take(sock, RET_SUBMIT.size + 4))[0].data == b"\x01\x05\x06\0"
+        desk.unplug(desk.plugs[0])
+
+    assert lines[0] == "0e0f:0003 moves them, and nothing else until the end"
 
 
 @pytest.mark.slow
