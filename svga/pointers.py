@@ -23,7 +23,7 @@ class Pointer(Protocol):
 
     def move(self, dx: int, dy: int, buttons: int | None = None) -> bool: ...
 
-    def wheel(self, steps: int, buttons: int | None = None) -> bool: ...
+    def wheel(self, steps: int, *, buttons: int | None = None) -> bool: ...
 
 
 class Pointers:
@@ -51,12 +51,12 @@ class Pointers:
         pressed = self._press(buttons)
         return any(self._took(each, each.move(dx, dy, pressed)) for each in self.pointers)
 
-    def wheel(self, steps: int, buttons: int | None = None) -> bool:
+    def wheel(self, steps: int, *, buttons: int | None = None) -> bool:
         """The wheel turned, up is positive: that of the pointer used last."""
         pressed = self._press(buttons)
         order = [self._last] if self._last is not None else []
         order += [each for each in self.pointers if each is not self._last]
-        return any(self._took(each, each.wheel(steps, pressed)) for each in order)
+        return any(self._took(each, each.wheel(steps, buttons=pressed)) for each in order)
 
     def _press(self, buttons: int | None) -> int:
         self.buttons = self.buttons if buttons is None else buttons
@@ -65,6 +65,6 @@ class Pointers:
     def _took(self, pointer: Pointer, taken: bool) -> bool:
         if taken and pointer is not self._last:
             if self._last is not None:
-                self._last.wheel(0, 0)
+                self._last.wheel(0, buttons=0)
             self._last = pointer
         return taken

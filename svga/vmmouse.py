@@ -128,7 +128,7 @@ class VmMouse:
         self._press(buttons)
         return self._packet(Flag.RELATIVE_PACKET, dx, -dy, 0)  # Linux: up is positive here, and only here
 
-    def wheel(self, steps: int, buttons: int | None = None) -> bool:
+    def wheel(self, steps: int, *, buttons: int | None = None) -> bool:
         """The wheel turned, up is positive; 127 steps at most."""
         self._press(buttons)
         z = -max(-WHEEL_MOST, min(WHEEL_MOST, steps))

@@ -80,8 +80,8 @@ class Plug:
     def move(self, dx: int, dy: int, buttons: int | None = None) -> bool:
         return self._tell(lambda: self.model.move(dx, dy, buttons))
 
-    def wheel(self, steps: int, buttons: int | None = None) -> bool:
-        return self._tell(lambda: self.model.wheel(steps, buttons))
+    def wheel(self, steps: int, *, buttons: int | None = None) -> bool:
+        return self._tell(lambda: self.model.wheel(steps, buttons=buttons))
 
     def _tell(self, do: Callable[[], bool]) -> bool:
         with self.bus.lock:

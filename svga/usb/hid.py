@@ -97,7 +97,7 @@ class HidPointer:
         self.motion.move(dx, dy, 0, self._pressed(buttons))
         return True
 
-    def wheel(self, steps: int, buttons: int | None = None) -> bool:
+    def wheel(self, steps: int, *, buttons: int | None = None) -> bool:
         """The wheel turned; up is positive."""
         if not self.configuration:
             return False

@@ -29,7 +29,7 @@ class Hands(Protocol):
 
     def move(self, dx: int, dy: int, buttons: int | None = None) -> bool: ...
 
-    def wheel(self, steps: int, buttons: int | None = None) -> bool: ...
+    def wheel(self, steps: int, *, buttons: int | None = None) -> bool: ...
 
 
 def parse_name(text: str) -> tuple[int, int] | None:
@@ -165,7 +165,7 @@ class Mouse:
         elif x or y or changed:
             hands.move(x, y, buttons)
         if wheel is not None and (steps := wheel.read(data)):
-            hands.wheel(steps, buttons)
+            hands.wheel(steps, buttons=buttons)
 
 
 def _scaled(axis: Field, value: int) -> int:

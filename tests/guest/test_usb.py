@@ -62,7 +62,7 @@ class Hands:
                 mouse.move(0, 0, 0x86)
                 mouse.move(0, 0, 0)
                 mouse.wheel(2)
-                mouse.wheel(-1, 0x80)
+                mouse.wheel(-1, buttons=0x80)
             elif name == "tablet":
                 tablet.point(0x1234, 0x7FFF)
                 tablet.point(0x7FFF, 1, 1)

@@ -30,6 +30,16 @@ def test_broken_driver_names_the_rule(capsys: pytest.CaptureFixture[str]) -> Non
     assert "VMX-D-038 [advice] tx queue 0 descriptor 1" in out
 
 
+def test_usb_mouse_is_found_and_read(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "usb_mouse.py"), run_name="__main__")
+
+    assert capsys.readouterr().out.splitlines() == [
+        "0e0f:0003 VMware Virtual USB Mouse",
+        "buttons 0x00, moved 0x03 0xfc, wheel 0",
+        "buttons 0x01, moved 0x00 0x00, wheel 1",
+    ]
+
+
 # -- tap.sh ----------------------------------------------------------------------------------------------------------
 
 

@@ -35,7 +35,7 @@ class Hands:
         self.told.append(("move", dx, dy, buttons))
         return True
 
-    def wheel(self, steps: int, buttons: int | None = None) -> bool:
+    def wheel(self, steps: int, *, buttons: int | None = None) -> bool:
         self.told.append(("wheel", steps, buttons))
         return True
 
@@ -96,7 +96,7 @@ def test_what_is_done_to_it_is_handed_on(desk: tuple[Mouse, Plug]) -> None:
     hands = Hands()
     plug.move(3, -4, 1)
     plug.wheel(-2)
-    plug.wheel(0, 0)
+    plug.wheel(0, buttons=0)
 
     assert [mouse.read(hands, 1) for _ in range(3)] == [True, True, False]
     assert hands.told == [("move", 3, -4, 1), ("wheel", -2, 1), ("move", 0, 0, 0)]

@@ -1,6 +1,8 @@
 """The USB/IP server on a real socket."""
 
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from queue import Queue
@@ -11,6 +13,7 @@ from pvdev.errors import ConfigError
 from svga.usb.bus import Bus
 from svga.usb.usbip import CLIENTS_MOST, UsbipServer, parse_address
 from svga.usb.usbip_wire import DEVICE, IN, RET_SUBMIT, Command
+from tests.netns import lack
 from tests.unit.svga.usb.rig import LISTED, REQ_DEVLIST, Reply, bus_of, control, replies, req_import, submit, unlink
 
 DEADLINE_S = 20.0
@@ -62,6 +65,18 @@ def test_listing(server: UsbipServer) -> None:
     with connect(server) as sock:
         sock.sendall(REQ_DEVLIST)
         assert take(sock, 12 + 2 * LISTED)[:12] == bytes.fromhex("0111 0005 00000000 00000002")
+
+
+def test_the_usbip_tool_of_linux_lists_them(server: UsbipServer) -> None:
+    if shutil.which("usbip") is None:
+        lack("no program usbip: apt install usbip")
+    host, port = server.address
+    command = ["usbip", "--tcp-port", str(port), "list", "-r", host]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=DEADLINE_S).stdout
+
+    found = [line.split(":")[0].strip() + " " + line[-11:] for line in said.splitlines() if line.endswith(")")]
+    assert [line for line in found if line.startswith("1-")] == ["1-1 (0e0f:0003)", "1-2 (0627:0001)"]
+    assert "(03/01/02)" in said
 
 
 def test_a_hand_is_seen_at_once(server: UsbipServer, bus: Bus) -> None:
