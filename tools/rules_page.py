@@ -22,6 +22,7 @@ from pvdev.transport.vfio_user_rules import CLIENT_RULES, SERVER_RULES
 from pvscsi.rules import DRIVER_RULES as ADAPTER_RULES
 from svga.rules import DRIVER_RULES as DISPLAY_RULES
 from svga.rules import UNSEEN as DISPLAY_UNSEEN
+from vmtools.rules import GUEST_RULES as TOOLS_RULES
 from vmxnet3.rules import DRIVER_RULES as NIC_RULES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +33,7 @@ DUTIES = {  # number families without a table: the tests say what they are
     "VMX-V": "VMXNET3: duties of the device",
     "PVS-V": "PVSCSI: duties of the device",
     "SVG-V": "SVGA: duties of the device",
+    "VMT-V": "VMware Tools: duties of the host",
 }
 
 INTRODUCTION = """\
@@ -72,6 +74,9 @@ SECTIONS = (
         ADAPTER_RULES,
     ),
     Section("SVGA: the driver", "What the display checks of its driver.", DISPLAY_RULES, DISPLAY_UNSEEN),
+    Section(
+        "VMware Tools: the guest", "What the host checks of the programs and the kernel in its guest.", TOOLS_RULES
+    ),
     Section("vfio-user: the client", "What a server checks, and how it answers.", SERVER_RULES),
     Section("vfio-user: our own client", "What our client keeps, and what it checks of a server.", CLIENT_RULES),
 )

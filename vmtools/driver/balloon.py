@@ -77,7 +77,7 @@ class BalloonDriver:
         for page in range(PAGES_2M, self.pages - size + 1, size):
             if len(found) == most:
                 break
-            if not self.used.intersection(range(page, page + size)):
+            if page not in self.used and (size == 1 or self.used.isdisjoint(range(page, page + size))):
                 found.append(page)
         return found
 

@@ -10,10 +10,14 @@ from vmtools.snapshot import Options, Outcome, Take
 
 
 class QuiescedGuest:
-    """Its state moves once a second. `frozen`: whether its file systems are; `fails`: why they will not."""
+    """Its state moves once a second. `frozen`: whether its file systems are.
+
+    `fails`: why they will not be; `stalls`: they never are.
+    """
 
     def __init__(self, rig: Rig) -> None:
         self.rig, self.service = rig, rig.service()
+        self.stalls = False
         self.frozen, self.fails, self.manifest = False, "", "/etc/vmware-tools/quiesce_manifest.xml"
         self.said: list[tuple[str, int, str]] = []
         self.outcome: Outcome | None = None
@@ -72,7 +76,7 @@ class QuiescedGuest:
         self._say("reset", 0, "")
         if self.fails:
             self._next = [("req.error", 3, self.fails), ("req.done", 0, "")]
-        else:
+        elif not self.stalls:
             self._next = [("req.keepAlive", 0, ""), ("prov.snapshotCommit", 0, "")]
         return b"OK "
 
