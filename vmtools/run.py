@@ -26,7 +26,11 @@ def run(program: tuple[str, ...], *, keep_powers: bool, strict: bool, quiet: boo
     broken = bool(made.host.rules)
     if not quiet:
         answered = f"{supervisor.faults.calls} calls, {supervisor.faults.cpuids} CPUIDs, {supervisor.programs} programs"
-        for line in (answered, *(f"not carried out: {words}" for words in supervisor.refused), *served.report(made)):
+        for line in (
+            answered,
+            *(f"not carried out: {words}" for words in supervisor.refused),
+            *served.report(made.host),
+        ):
             print(f"pvdev: {line}" if not line.startswith(" ") else line, file=sys.stderr)
     return 1 if strict and broken and not code else code
 

@@ -80,8 +80,9 @@ class Served:
         self.owns.close()
 
 
-def build(values: Mapping[str, Any]) -> Served:
-    """The host that `values` of PARAMS ask for; its time is this machine's. Raises `ConfigError`."""
+def options(values: Mapping[str, Any]) -> tuple[dict[str, Any], Log | None, ExitStack]:
+    """What `Host` is made with, its log, and what is to be closed at the end, by values of PARAMS; the host's time is
+    this machine's. Raises `ConfigError`."""
     owns = ExitStack()
     log = None
     if (path := values["log"]) == "-":
@@ -93,10 +94,16 @@ def build(values: Mapping[str, Any]) -> Served:
             raise ConfigError(f"--log {path}: {error.strerror}") from error
     variables = Variables(parse_variables(values["variables"]), limit=TOTAL_MAX)
     clock = Clock(time.time_ns() - time.monotonic_ns())
-    return Served(Host(clock=clock, variables=variables), log, owns)
+    return {"clock": clock, "variables": variables}, log, owns
 
 
-def report(served: Served) -> list[str]:
+def build(values: Mapping[str, Any]) -> Served:
+    """The host that `values` of PARAMS ask for. Raises `ConfigError`."""
+    made, log, owns = options(values)
+    return Served(Host(**made), log, owns)
+
+
+def report(host: Host) -> list[str]:
     """Each rule the guest broke, a line each; or that it broke none."""
-    lines = [f"  {violation}" for violation in served.host.rules]
+    lines = [f"  {violation}" for violation in host.rules]
     return ["rules broken:", *lines] if lines else ["rules broken: none"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from guest.cache import KitError
 from guest.dpdk import find_dpdk
+from guest.openvmtools import find_tools
 from guest.storage import find_storage
 
 from tests.guest.served import Host
@@ -37,6 +38,17 @@ def storage() -> Path:
     """The folder of the programs for disks, fetched if need be, as `guest_kit` is."""
     try:
         return find_storage(fetch=os.environ.get("PVDEV_FETCH") != "0")
+    except KitError as error:
+        if os.environ.get("PVDEV_REQUIRE") == "all":
+            pytest.fail(f"PVDEV_REQUIRE=all, but: {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def open_vm_tools() -> Path:
+    """The folder of open-vm-tools for guests, fetched if need be, as `guest_kit` is."""
+    try:
+        return find_tools(fetch=os.environ.get("PVDEV_FETCH") != "0")
     except KitError as error:
         if os.environ.get("PVDEV_REQUIRE") == "all":
             pytest.fail(f"PVDEV_REQUIRE=all, but: {error}")

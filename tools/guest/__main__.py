@@ -8,6 +8,7 @@ from guest.cache import KitError, Say
 from guest.initramfs import ROOTFS
 from guest.kit import find_kit
 from guest.ktap import GuestFailed
+from guest.openvmtools import find_tools
 from guest.storage import find_storage
 from guest.vm import Vm, default_accel
 
@@ -53,7 +54,8 @@ def _tests() -> list[str]:
 def _fetch(options: argparse.Namespace) -> int:
     say: Say = lambda line: print(line, flush=True)  # noqa: E731
     kit, storage = find_kit(fetch=True, say=say), find_storage(fetch=True, say=say)
-    print(*kit.describe(), f"programs for disks: {storage}", sep="\n")
+    tools = find_tools(fetch=True, say=say)
+    print(*kit.describe(), f"programs for disks: {storage}", f"open-vm-tools: {tools}", sep="\n")
     return 0
 
 

@@ -46,6 +46,7 @@ class Vm:
 
     tests: names of rootfs/tests/NAME.sh, run in order; params: their pv_KEY variables.
     devices: values of -device; extra: further QEMU words (-netdev ...); files: more for the guest, path -> content.
+    memory_path: a file that becomes the guest's RAM, of its size, shared with whoever has it.
     shared_memory False gives the guest private RAM, of `memory_backend` "memfd" or "ram": a device in another
     process then cannot reach it.
     sleeps: the guest may suspend to RAM. Waking is a reset to QEMU, which then writes an ELF kernel anew into memory;
@@ -66,6 +67,7 @@ class Vm:
         memory: str = "512M",
         shared_memory: bool = True,
         memory_backend: str = "memfd",
+        memory_path: str | None = None,
         sleeps: bool = False,
         smp: int = 1,
         accel: str | None = None,
@@ -83,7 +85,7 @@ class Vm:
                 raise KitError(f"guest parameter {key}={value!r} cannot stand on a kernel command line")
         self.append, self.memory, self.smp, self.modules, self.files = append, memory, smp, tuple(modules), files
         self.shared_memory, self.memory_backend = shared_memory, memory_backend
-        self.sleeps = sleeps
+        self.memory_path, self.sleeps = memory_path, sleeps
         self.accel = accel or default_accel(kit)
         if self.accel not in ACCELERATORS:
             raise KitError(f"accelerator {self.accel!r} is unknown: tcg or kvm")
@@ -102,7 +104,10 @@ class Vm:
         share = "on" if self.shared_memory else "off"
         words = [*self.kit.qemu, "-no-user-config", "-nodefaults", "-no-reboot", "-display", "none"]
         words += ["-machine", "q35,memory-backend=ram", "-m", self.memory, "-smp", str(self.smp)]
-        words += ["-object", f"memory-backend-{self.memory_backend},id=ram,size={self.memory},share={share}"]
+        backend = f"memory-backend-{self.memory_backend}"
+        if self.memory_path is not None:
+            backend = f"memory-backend-file,mem-path={self.memory_path}"
+        words += ["-object", f"{backend},id=ram,size={self.memory},share={share}"]
         words += ["-accel", accel, "-cpu", cpu]
         words += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
         words += ["-kernel", str(kernel), "-initrd", str(initramfs), "-append", self._append()]
