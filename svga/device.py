@@ -50,6 +50,7 @@ from svga.wire import (
     Register,
 )
 from svga.wire_commands import DXFMT_COLOR_RENDERTARGET, DXFMT_SUPPORTED, Cmd, Cmd3d, Devcap
+from svga.wishes import Wishes
 
 VRAM_SIZE, FIFO_SIZE = 16 << 20, 256 << 10
 SLICE = 64  # commands carried out before a register write is answered
@@ -103,6 +104,11 @@ class Svga:
         self.causes = Causes(irq, note, has_mask=bool(caps & Cap.IRQMASK))
         self.picture = Shown()
         self.picture.arrange = self._layout
+        room = MOB_SIZE_MAX if caps & Cap.GBOBJECTS else self.vram.size
+        self.wishes = Wishes(
+            monitors, largest, room, absent=lambda: not self._enable, prefer=lambda w, h: self.modes.prefer(w, h)
+        )
+        self.picture.asked = self.wishes.ask
         self._words = words
         self._fences = Fences(self.causes, note, words if extended else None)
         self.modes = Modes(
@@ -153,14 +159,14 @@ class Svga:
             may_dma=self._may_dma,
         )
         owners = (self, *self._parts, self.buffers)
-        self.registers = Registers(self.profile, self._constants(largest, monitors), owners, note)
+        self.registers = Registers(self.profile, self._constants(largest), owners, note)
         self.modes.palette = lambda: bytes(self.registers.palette)
         self._ports = Ports(self.registers, lambda: self.causes.status, self.causes.acknowledge, note)
         handler = FlatRegisters(self.registers, note) if svga3 else self._ports
         self.pci = pci_function(handler, irq, self.vram, self.fifo_memory, svga3=svga3, vga=vga)
         self.reset()
 
-    def _constants(self, largest: tuple[int, int], monitors: int) -> dict[Register, int]:
+    def _constants(self, largest: tuple[int, int]) -> dict[Register, int]:
         caps, fifo = self.profile.caps, self.fifo_memory
         return {
             Register.MAX_WIDTH: largest[0],
@@ -171,7 +177,6 @@ class Svga:
             Register.HOST_BITS_PER_PIXEL: 32,
             Register.SCRATCH_SIZE: SCRATCH_SIZE,
             Register.MEM_REGS: Fifo.NUM_REGS if caps & Cap.EXTENDED_FIFO else 0,
-            Register.NUM_DISPLAYS: monitors,
             Register.GMR_MAX_IDS: MAX_IDS,
             Register.GMR_MAX_DESCRIPTOR_LENGTH: MAX_DESCRIPTORS,
             Register.GMRS_MAX_PAGES: MAX_PAGES,
@@ -305,6 +310,9 @@ class Svga:
             if self.ring is not None and self.ring.waiting:
                 self.rules.note("SVG-D-054", "COMMAND_LOW", value)
             self._work()
+
+    def _read_NUM_DISPLAYS(self) -> int:
+        return self.wishes.plugged
 
     def _read_FB_START(self) -> int:
         return self.pci.config.read(0x10 + 4 * BAR_FB, 4) & ~0xF

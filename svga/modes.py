@@ -82,6 +82,14 @@ class Modes:
         self._staged_displays = list(self._displays)
         self._count, self._selected = 1, 0
 
+    def prefer(self, width: int, height: int) -> None:
+        """The mode a driver finds that starts now. Nobody has the device; too large for its memory: as before."""
+        if 4 * width * height <= len(self.vram):
+            self._size, self._staged = (width, height), (width, height, 32)
+            self._pending = True
+            self.settle()
+            self.pitch_unread = False
+
     # -- what follows --------------------------------------------------------------------------------------------------
 
     @property

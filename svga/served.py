@@ -12,6 +12,7 @@ from pvdev.errors import ConfigError
 from pvdev.kinds import Built
 from pvdev.mem import SharedBlock
 from svga.device import Svga
+from svga.display import Area
 from svga.function import Video
 from svga.profiles import FRONTS, PROFILES
 from svga.wire import MAX_DISPLAYS, SCREEN_SIZE_MAX
@@ -28,6 +29,18 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (0 < size[0] <= SCREEN_SIZE_MAX and 0 < size[1] <= SCREEN_SIZE_MAX):
         raise ConfigError(f"{text!r} is no size; write it like 1280x800, at most {SCREEN_SIZE_MAX} each way")
     return size
+
+
+def parse_layout(text: str) -> list[Area]:
+    """Monitors of "1280x800" or "1280x800+0+0,800x600+1280+0". Raises `ConfigError`."""
+    out = []
+    for word in text.split(","):
+        found = re.fullmatch(r"(\d{1,4}x\d{1,4})(?:([+-]\d{1,5})([+-]\d{1,5}))?", word)
+        if found is None:
+            raise ConfigError(f"{word!r} is no monitor; write it like 1280x800 or 1280x800+1920+0")
+        width, height = parse_size(found[1])
+        out.append(Area(int(found[2] or 0), int(found[3] or 0), width, height))
+    return out
 
 
 def make(values: Mapping[str, Any]) -> tuple[Svga, ExitStack]:
@@ -97,12 +110,28 @@ def controls(device: Svga) -> Mapping[str, Callable[..., object]]:
                 }
                 for monitor in picture.monitors
             ],
+            "plugged": device.wishes.plugged,
             "commands": device.stream.commands,
             "cursor": {"x": picture.cursor.x, "y": picture.cursor.y, "visible": picture.cursor.visible},
             "violations": ui.violations_json(device.rules),
         }
 
-    return {"status": status}
+    def monitors(count: int) -> object:
+        """Plug so many in; a guest sees it when it looks for monitors."""
+        try:
+            device.wishes.plug(count)
+        except ValueError as error:
+            raise ConfigError(f"monitors: {error}") from None
+        return {"plugged": device.wishes.plugged}
+
+    def resize(layout: str) -> object:
+        """Ask the guest for monitors like this: 1280x800, or 1280x800+0+0,800x600+1280+0 for two."""
+        areas = parse_layout(layout)
+        if (wrong := device.wishes.wrong(areas)) is not None:
+            raise ConfigError(f"resize: {wrong}")
+        return {"told": device.picture.ask(areas)}
+
+    return {"status": status, "monitors": monitors, "resize": resize}
 
 
 PARAMS: tuple[click.Parameter, ...] = (

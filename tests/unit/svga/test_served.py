@@ -12,8 +12,9 @@ from pvdev.kinds import Built, load, names
 from pvdev.transport.vfio_user import Server
 from pvdev.transport.vfio_user_port import VfioUserPort
 from svga.device import Svga
+from svga.display import Area
 from svga.driver.driver import Driver
-from svga.served import build, defaults, parse_size
+from svga.served import build, defaults, parse_layout, parse_size
 from tests.unit.svga.rig import H, W, noise
 
 
@@ -83,3 +84,24 @@ def test_the_driver_over_a_socket(built: Built, tmp_path: Path) -> None:
 
     assert shown == noise()
     assert [str(violation) for violation in device.rules] == []
+
+
+def test_monitors_from_outside(built: Built) -> None:
+    """Plugged in; and asked for, which without tools in the guest nobody hears of."""
+    plugged: Any = built.controls["monitors"](2)
+    told: Any = built.controls["resize"]("800x600+0+0,640x480+800+0")
+    status: Any = built.controls["status"]()
+
+    assert (plugged, told, status["plugged"]) == ({"plugged": 2}, {"told": False}, 2)
+    with pytest.raises(ConfigError, match="monitors: 0 monitors: there are 1 to 10"):
+        built.controls["monitors"](0)
+    with pytest.raises(ConfigError, match="resize: a desktop of 8200x600: at most 8192x8192"):
+        built.controls["resize"]("8000x600,200x100+8000+0")
+
+
+def test_layouts() -> None:
+    assert parse_layout("1280x800") == [Area(0, 0, 1280, 800)]
+    assert parse_layout("800x600+0+0,640x480-640+20") == [Area(0, 0, 800, 600), Area(-640, 20, 640, 480)]
+    for text in ("", "800", "800x600+1", "800x600,", "0x600", "800x600+0+0+0"):
+        with pytest.raises(ConfigError, match=r"is no (monitor|size); write it like"):
+            parse_layout(text)
