@@ -5,7 +5,7 @@ vmwgfx of 6.12.117 then cancels a timer it has never set up (hrtimer_cancel in v
 """
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Event
 
@@ -16,7 +16,8 @@ from guest.vm import Vm, vfio_user
 
 from pvdev.transport.vfio_user import Server
 from svga.device import Svga
-from svga.display import Watch
+from svga.display import Area, Watch
+from svga.rect import union
 from svga.served import defaults, make
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
@@ -160,3 +161,86 @@ def test_one_guest_after_the_other_by_interrupt_line(guest_kit: Kit, tmp_path: P
     assert viewer.seen == list(drawn("drm", "dirty", "cursor", "hidden"))
     assert [line for line in report.dmesg if not line.endswith(COMPLAINTS)] == []
     assert [str(broken) for broken in viewer.device.rules if not broken.rule.known] == []
+
+
+LAYOUTS = (
+    [Area(0, 0, 800, 600), Area(800, 0, 640, 480)],
+    [Area(0, 0, 640, 480), Area(640, 100, 1024, 768), Area(0, 480, 640, 480)],
+    [Area(0, 0, 1152, 864)],
+)
+
+
+class Wisher(Viewer):
+    """Somebody in front of several monitors: asks for one layout after the other, and looks whether it came to be.
+
+    A program in the guest is told of each as VMware's tools are; `arranged` are those that did.
+    """
+
+    def __init__(self, device: Svga) -> None:
+        super().__init__(device)
+        self.arranged: list[list[Area]] = []
+        self._left = list(LAYOUTS)
+        self._asked: list[Area] = []
+        self.send: Callable[[str], None] = lambda line: None
+        device.wishes.tell = self._tell
+
+    def _tell(self, areas: Sequence[Area]) -> bool:
+        words = [f"{area.x} {area.y} {area.width} {area.height}" for area in areas]
+        self.send(" ".join(["layout", str(len(areas)), *words]))
+        return True
+
+    def event(self, name: str) -> None:
+        """The guest waits for a layout, or says that one is there."""
+        if self._asked and self.until(self._as_asked):
+            self.arranged.append(self._asked)
+        if self._left:
+            self._asked = self._left.pop(0)
+            assert self.device.picture.ask(self._asked)
+        else:
+            self.send("done")
+
+    def _as_asked(self) -> bool:
+        around = union(self._asked)
+        pixels = picture(around.width, around.height, SEED)
+        if [monitor.area for monitor in self.device.picture.monitors] != self._asked:
+            return False
+        return all(self._shows(number, area, pixels, around.width) for number, area in enumerate(self._asked))
+
+    def _shows(self, number: int, area: Area, pixels: bytearray, across: int) -> bool:
+        rows = self.device.picture.rows(number)
+        if rows is None or (rows.width, rows.height) != (area.width, area.height):
+            return False
+        data = b"".join(rows.pieces)
+        for y in range(area.height):
+            at = 4 * (across * (area.y + y) + area.x)
+            if data[y * rows.pitch :][: 4 * area.width] != pixels[at : at + 4 * area.width]:
+                return False
+        return True
+
+
+@pytest.mark.parametrize(
+    ("profile", "unit"), [("screen-objects", "Screen Object"), ("screen-targets", "Screen Target")]
+)
+def test_monitors_are_arranged_from_outside(guest_kit: Kit, tmp_path: Path, profile: str, unit: str) -> None:
+    """Two, then three, then one of another size: plugged in, asked for, and each shows its part of the desktop."""
+    device, owns = make({**defaults(), "profile": profile})
+    with owns:
+        server = Server()
+        server.add(device, tmp_path / "display")
+        viewer = Wisher(device)
+        vm = Vm(
+            guest_kit,
+            ["display_monitors"],
+            devices=[vfio_user(tmp_path / "display")],
+            params={"seed": SEED},
+            on_event=viewer.event,
+            deadline_s=180.0,
+        )
+        viewer.send = vm.send
+        with server.background():
+            report = vm.run().check()
+
+    assert viewer.arranged == list(LAYOUTS)
+    assert device.wishes.plugged == 3
+    assert report.facts["unit"] == unit
+    assert [str(broken) for broken in device.rules if not broken.rule.known] == []

@@ -58,6 +58,16 @@ struct drm_map { /* struct drm_mode_map_dumb */
 	uint64_t offset;
 };
 
+struct vmw_rect { /* struct drm_vmw_rect of include/uapi/drm/vmwgfx_drm.h */
+	int32_t x, y;
+	uint32_t width, height;
+};
+
+struct vmw_layout { /* struct drm_vmw_update_layout_arg */
+	uint32_t count, pad;
+	uint64_t rects;
+};
+
 enum { DRM_CONNECTED = 1, DRM_CURSOR_BO = 1, DRM_CURSOR_MOVE = 2 };
 
 #define DRM_GETRESOURCES _IOWR('d', 0xA0, struct drm_resources)
@@ -68,4 +78,5 @@ enum { DRM_CONNECTED = 1, DRM_CURSOR_BO = 1, DRM_CURSOR_MOVE = 2 };
 #define DRM_RMFB _IOWR('d', 0xAF, uint32_t)
 #define DRM_DIRTYFB _IOWR('d', 0xB1, struct drm_dirty)
 #define DRM_CREATE_DUMB _IOWR('d', 0xB2, struct drm_dumb)
+#define VMW_UPDATE_LAYOUT _IOW('d', 0x40 + 20, struct vmw_layout)
 #define DRM_MAP_DUMB _IOWR('d', 0xB3, struct drm_map)

@@ -3,6 +3,9 @@
  *   picture fb SEED                 over all of /dev/fb0, mapped
  *   picture drm WxH[,WxH...] SEED   on the first connected monitor, in dumb buffers: a whole picture (SEED), then a part
  *                                   of another (SEED + 1), told by DIRTYFB, then a cursor
+ *   picture monitors SEED           over all monitors of a layout, as VMware's tools set it when the host says so: lines
+ *                                   `layout N X Y W H ...`; each is announced as `monitors-WxH` of the desktop, and
+ *                                   `done` is the end
  *
  * Pixel (x, y) of seed s is 0x00RRGGBB with R = 7 x + s, G = 5 y + s, B = x ^ y, each modulo 256. Every picture is
  * announced by an event `KIND-WxH`, and ends with the line `seen` from the host.
@@ -25,29 +28,41 @@ static void draw(uint32_t *pixels, unsigned pitch, struct drm_clip area, unsigne
 				((7 * x + seed) & 255) << 16 | ((5 * y + seed) & 255) << 8 | ((x ^ y) & 255);
 }
 
-/* Announce a picture, and wait until the host has seen it. */
-static void show(const char *kind, unsigned width, unsigned height)
+/* The next line from the host. */
+static void hear(char *line, size_t size)
 {
-	char text[64], line[64];
 	size_t used = 0;
 
-	snprintf(text, sizeof text, "%s-%ux%u", kind, width, height);
-	event(text);
 	for (;;) {
 		char byte;
 
 		if (read(4, &byte, 1) != 1)
 			die("no console to hear from");
-		if (byte != '\n') {
-			if (used < sizeof line - 1)
-				line[used++] = byte;
-			continue;
-		}
-		line[used] = 0;
-		used = 0;
-		if (!strcmp(line, "seen"))
-			return;
+		if (byte == '\n')
+			break;
+		if (used < size - 1)
+			line[used++] = byte;
 	}
+	line[used] = 0;
+}
+
+static void announce(const char *kind, unsigned width, unsigned height)
+{
+	char text[64];
+
+	snprintf(text, sizeof text, "%s-%ux%u", kind, width, height);
+	event(text);
+}
+
+/* Announce a picture, and wait until the host has seen it. */
+static void show(const char *kind, unsigned width, unsigned height)
+{
+	char line[64];
+
+	announce(kind, width, height);
+	do
+		hear(line, sizeof line);
+	while (strcmp(line, "seen"));
 }
 
 static void *map(int fd, size_t size, off_t at)
@@ -182,6 +197,98 @@ static void on_drm(int fd, unsigned width, unsigned height, unsigned seed)
 	ask(fd, DRM_RMFB, &fb.id, "RMFB");
 }
 
+/* The mode of that size of a connected monitor; whether there is one. */
+static int mode_of(int fd, uint32_t connector, unsigned width, unsigned height, struct drm_mode *mode)
+{
+	static struct drm_mode modes[MODES];
+	struct drm_connector found = { .id = connector };
+	unsigned count;
+
+	ask(fd, DRM_GETCONNECTOR, &found, "GETCONNECTOR");
+	count = found.mode_count < MODES ? found.mode_count : MODES;
+	if (found.connection != DRM_CONNECTED)
+		return 0;
+	found = (struct drm_connector){ .id = connector, .mode_count = count, .modes = (uintptr_t)modes };
+	ask(fd, DRM_GETCONNECTOR, &found, "GETCONNECTOR");
+	for (unsigned m = 0; m < count; m++)
+		if (modes[m].width == width && modes[m].height == height) {
+			*mode = modes[m];
+			return 1;
+		}
+	return 0;
+}
+
+/* Monitors as a line says, one picture over all of them; those there were before and are not wanted go dark. */
+static void arrange(int fd, char *line, unsigned seed)
+{
+	struct vmw_rect rects[MOST];
+	struct vmw_layout layout = { .rects = (uintptr_t)rects };
+	uint32_t crtcs[MOST], connectors[MOST], encoders[MOST], *pixels;
+	struct drm_resources card = { .crtcs = (uintptr_t)crtcs, .connectors = (uintptr_t)connectors,
+				      .encoders = (uintptr_t)encoders, .crtc_count = MOST, .connector_count = MOST,
+				      .encoder_count = MOST };
+	struct drm_dumb buffer = { 0 };
+	struct drm_fb fb = { .bpp = 32, .depth = 24 };
+	struct drm_clip all = { 0 };
+	struct drm_dirty dirty = { .clip_count = 1, .clips = (uintptr_t)&all };
+	char *word = strtok(line, " ");
+
+	layout.count = number((word = strtok(NULL, " ")) ? word : "", MOST);
+	for (unsigned n = 0; n < layout.count; n++) {
+		uint32_t values[4];
+
+		for (unsigned k = 0; k < 4; k++)
+			values[k] = number((word = strtok(NULL, " ")) ? word : "", 16384);
+		rects[n] = (struct vmw_rect){ values[0], values[1], values[2], values[3] };
+		if (values[0] + values[2] > buffer.width)
+			buffer.width = values[0] + values[2];
+		if (values[1] + values[3] > buffer.height)
+			buffer.height = values[1] + values[3];
+	}
+	ask(fd, VMW_UPDATE_LAYOUT, &layout, "VMW_UPDATE_LAYOUT");
+	ask(fd, DRM_GETRESOURCES, &card, "GETRESOURCES");
+	pixels = dumb(fd, &buffer);
+	all.x2 = fb.width = buffer.width;
+	all.y2 = fb.height = buffer.height;
+	fb.pitch = buffer.pitch;
+	fb.handle = buffer.handle;
+	draw(pixels, buffer.pitch, all, seed);
+	ask(fd, DRM_ADDFB, &fb, "ADDFB");
+	for (unsigned n = 0; n < card.crtc_count && n < MOST; n++) {
+		struct drm_crtc crtc = { .id = crtcs[n] };
+
+		if (n < layout.count) {
+			if (!mode_of(fd, connectors[n], rects[n].width, rects[n].height, &crtc.mode)) {
+				fprintf(stderr, "monitor %u has no mode of %ux%u\n", n, rects[n].width, rects[n].height);
+				exit(1);
+			}
+			crtc.x = rects[n].x;
+			crtc.y = rects[n].y;
+			crtc.fb = fb.id;
+			crtc.mode_valid = crtc.connector_count = 1;
+			crtc.connectors = (uintptr_t)&connectors[n];
+		}
+		ask(fd, DRM_SETCRTC, &crtc, "SETCRTC");
+	}
+	dirty.fb = fb.id;
+	ask(fd, DRM_DIRTYFB, &dirty, "DIRTYFB");
+	announce("monitors", fb.width, fb.height);
+}
+
+static void on_monitors(int fd, unsigned seed)
+{
+	char line[256];
+
+	announce("monitors", 0, 0);
+	for (;;) {
+		hear(line, sizeof line);
+		if (!strncmp(line, "layout ", 7))
+			arrange(fd, line, seed);
+		else if (!strcmp(line, "done"))
+			return;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	deadline(120);
@@ -201,6 +308,10 @@ int main(int argc, char **argv)
 		}
 		return 0;
 	}
-	fprintf(stderr, "usage: picture fb SEED | picture drm WxH[,WxH...] SEED\n");
+	if (argc == 3 && !strcmp(argv[1], "monitors")) {
+		on_monitors(opened("/dev/dri/card0"), number(argv[2], 255));
+		return 0;
+	}
+	fprintf(stderr, "usage: picture fb SEED | picture drm WxH[,WxH...] SEED | picture monitors SEED\n");
 	return 2;
 }
