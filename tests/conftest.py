@@ -10,6 +10,7 @@ from guest.cache import KitError  # noqa: E402
 from guest.kit import Kit, find_kit  # noqa: E402
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For several workers (`make test`): guests come first, all with the same one, as each wants a machine for itself;
     the tests of a file stay together.
