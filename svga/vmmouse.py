@@ -67,7 +67,7 @@ _BUTTONS = ((1, Flag.LEFT), (2, Flag.RIGHT), (4, Flag.MIDDLE))
 
 
 class Registers(Protocol):
-    """The registers of one call, 64-bit unsigned, and the privilege level it came from."""
+    """The registers of one call, 64-bit unsigned, and the privilege level it came from; 0 where nobody can tell."""
 
     rax: int
     rbx: int
@@ -87,7 +87,7 @@ class VmMouse:
     """One pointer. Hands call `point`, `move` and `wheel`; a driver's calls come in by `call`.
 
     Off (`on` False) until a driver has sent READ_ID and taken the id; what happens before is not kept. `rules`: a log
-    to share with other devices of the same guest.
+    to share with other devices of the same guest. Hands and calls are one thread's, or share a lock.
     """
 
     top = TOP

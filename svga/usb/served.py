@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
+from typing import Literal
 
 from pvdev.errors import ConfigError
 from pvdev.rules import RuleLog
@@ -38,12 +39,13 @@ def pointers(
     bus = Bus()
     for name in names:
         bus.plug(HidPointer(PERSONAS[name], rules))
-    with _moved_by(hand, Pointers(bus.plugs), say), UsbipServer(bus, parse_address(address), say, rules) as server:
+    hands = Pointers(bus.plugs)
+    with _moved_by(hand, hands, say), UsbipServer(bus, parse_address(address), say, rules) as server:
         host, port = server.address
-        say(f"USB/IP at {host}:{port}; in a guest: modprobe vhci-hcd; usbip attach -r HOST -b BUSID, with BUSID")
+        say(f"USB/IP at {host}:{port}; in a guest: modprobe vhci-hcd; usbip --tcp-port {port} attach -r HOST -b 1-1")
         for plug in bus.plugs:
             say(f"  {plug.busid}  {plug.model.persona.texts[1]} ({plug.model.persona.name})")
-        yield controls(bus)
+        yield controls(bus, hands, rules)
 
 
 @contextmanager
@@ -75,18 +77,29 @@ def _moved_by(hand: str | None, hands: Pointers, say: Callable[[str], None]) -> 
             thread.join()
 
 
-def controls(bus: Bus) -> Controls:
+def controls(bus: Bus, hands: Pointers, rules: RuleLog) -> Controls:
     """What can be done with a running bus from outside."""
-    hands = Pointers(bus.plugs)
 
-    def point(x: int, y: int, *, buttons: int | None = None) -> bool:
-        return hands.point(x, y, buttons)
+    def point(x: int, y: int, *, buttons: int | None = None) -> None:
+        _taken(hands.point(x, y, buttons), "tablet")
 
-    def move(dx: int, dy: int, *, buttons: int | None = None) -> bool:
-        return hands.move(dx, dy, buttons)
+    def move(dx: int, dy: int, *, buttons: int | None = None) -> None:
+        _taken(hands.move(dx, dy, buttons), "mouse")
 
-    def wheel(steps: int) -> bool:
-        return hands.wheel(steps)
+    def wheel(steps: int) -> None:
+        _taken(hands.wheel(steps), "pointer")
+
+    def plug(pointer: Literal["mouse", "tablet", "qemu-mouse"]) -> str:
+        busid = bus.plug(HidPointer(PERSONAS[pointer], rules)).busid
+        hands.pointers = bus.plugs
+        return busid
+
+    def unplug(busid: str) -> None:
+        there = bus.find(busid)
+        if there is None:
+            raise ConfigError(f"nothing is plugged in at {busid!r}; `usb` tells what is where")
+        bus.unplug(there)
+        hands.pointers = bus.plugs
 
     def usb() -> object:
         return [
@@ -99,4 +112,9 @@ def controls(bus: Bus) -> Controls:
             for plug in bus.plugs
         ]
 
-    return {"point": point, "move": move, "wheel": wheel, "usb": usb}
+    return {"point": point, "move": move, "wheel": wheel, "plug": plug, "unplug": unplug, "usb": usb}
+
+
+def _taken(taken: bool, what: str) -> None:
+    if not taken:
+        raise ConfigError(f"no guest has a {what} of ours; attach one there, `usb` tells what is offered")

@@ -15,7 +15,7 @@ from svga.usb.usbip import UsbipServer
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
 KEY, REL, ABS = 1, 2, 3
-LEFT, RIGHT, MIDDLE, TASK = 272, 273, 274, 279
+LEFT, RIGHT, MIDDLE, SIDE, TASK = 272, 273, 274, 275, 279
 X, Y, WHEEL, WHEEL_HI_RES = 0, 1, 8, 11
 
 
@@ -35,6 +35,7 @@ SEEN = {  # what came up to one SYN_REPORT each: type, code, value
         f"{KEY}:{LEFT}:0 {REL}:{WHEEL}:-1 {REL}:{WHEEL_HI_RES}:-120",
         f"{KEY}:{MIDDLE}:1 {ABS}:{X}:0 {ABS}:{Y}:16384",
     ],
+    "other": [f"{KEY}:{SIDE}:1 {REL}:{X}:5 {REL}:{Y}:-6 {REL}:{WHEEL}:1 {REL}:{WHEEL_HI_RES}:120"],
     "again": [f"{REL}:{X}:-1 {REL}:{Y}:1"],
 }
 
@@ -43,14 +44,14 @@ class Hands:
     """Moves the pointers when the guest says it looks."""
 
     def __init__(self, bus: Bus) -> None:
-        self.bus = bus
+        self.bus, self.plugs = bus, bus.plugs
         self.server_said: Queue[str] = Queue()
         self.after_detach: list[bool] = []
 
     def event(self, name: str) -> None:
         """The guest looks at a pointer, or has let it go. All is done between two reads, so reports are the same ones
         each time."""
-        mouse, tablet = self.bus.plugs
+        mouse, tablet, other = self.plugs
         if name == "gone":
             while "let 1-1 go" not in self.server_said.get(timeout=20):
                 pass
@@ -69,15 +70,20 @@ class Hands:
                 tablet.point(0x7FFF, 1, 0)
                 tablet.wheel(-1)
                 tablet.point(0, 0x4000, 4)
+            elif name == "other":
+                other.move(5, -6, 8)
+                other.wheel(1)
+            elif name == "pull":
+                self.bus.unplug(tablet)
             elif name == "again":
                 mouse.move(-1, 1)
 
 
 @pytest.fixture(scope="module")
 def bus() -> Bus:
-    """A mouse and a tablet."""
+    """One of each kind."""
     bus = Bus()
-    for name in ("mouse", "tablet"):
+    for name in ("mouse", "tablet", "qemu-mouse"):
         bus.plug(HidPointer(PERSONAS[name]))
     return bus
 
@@ -128,6 +134,10 @@ def test_a_tablet_is_exactly_there(report: GuestReport) -> None:
     assert report.facts["range"] == "0:0:32767 1:0:32767"
 
 
+def test_the_third_kind_too(report: GuestReport) -> None:
+    assert told(report, "other") == SEEN["other"]
+
+
 def test_detached_and_attached_again(report: GuestReport, hands: Hands) -> None:
     assert told(report, "again") == SEEN["again"]
     assert hands.after_detach == [True, False]
@@ -139,6 +149,11 @@ def test_SVG_V_069_linux_finds_what_it_finds_on_vmware(report: GuestReport) -> N
     assert int(report.facts["axes"], 16) == 1 << X | 1 << Y | 1 << WHEEL | 1 << WHEEL_HI_RES
 
 
-def test_linux_breaks_no_rule(report: GuestReport, bus: Bus) -> None:
+def test_pulled_on_our_side_it_is_gone_on_the_other(report: GuestReport, bus: Bus) -> None:
+    assert [each.ok for each in report.results if each.name == "usb_pointers.tablet_gone"] == [True]
+    assert [plug.busid for plug in bus.plugs] == ["1-1", "1-3"]
+
+
+def test_linux_breaks_no_rule(report: GuestReport, hands: Hands) -> None:
     assert report.facts
-    assert [str(violation) for plug in bus.plugs for violation in plug.model.rules] == []
+    assert [str(violation) for plug in hands.plugs for violation in plug.model.rules] == []

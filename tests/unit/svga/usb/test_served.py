@@ -53,15 +53,27 @@ def test_a_client_sees_what_is_done_from_outside() -> None:
         with socket.create_connection(("127.0.0.1", port), 20.0) as sock:
             sock.sendall(req_import("1-1") + control(1, 0, 9, 1) + submit(2, IN, 1, 6))
             take(sock, 8 + DEVICE.size + RET_SUBMIT.size)
-            assert call("point", controls["point"], ["65535", "32768"], {"buttons": "1"}) is True
+            call("point", controls["point"], ["65535", "32768"], {"buttons": "1"})
             assert replies(take(sock, RET_SUBMIT.size + 6))[0].data == b"\x01\xff\x7f\x00\x40\0"
-            assert call("wheel", controls["wheel"], [-1], {}) is True
-            assert call("move", controls["move"], [1, 1], {}) is False
+            call("wheel", controls["wheel"], [-1], {})
+            with pytest.raises(ConfigError, match="no guest has a mouse of ours"):
+                call("move", controls["move"], [1, 1], {})
             assert call("usb", controls["usb"], [], {}) == [
                 {"busid": "1-1", "pointer": "tablet", "attached": True, "configured": True}
             ]
 
     assert lines[1] == "  1-1  QEMU USB Tablet (tablet)"
+
+
+def test_plugged_and_pulled_from_outside() -> None:
+    with pointers(["tablet"], "127.0.0.1:0", None, RuleLog(RULES), lambda line: None) as controls:
+        assert call("plug", controls["plug"], ["mouse"], {}) == "1-2"
+        call("unplug", controls["unplug"], ["1-1"], {})
+        with pytest.raises(ConfigError, match="nothing is plugged in at '1-1'"):
+            call("unplug", controls["unplug"], ["1-1"], {})
+        there = call("usb", controls["usb"], [], {})
+
+    assert there == [{"busid": "1-2", "pointer": "mouse", "attached": False, "configured": False}]
 
 
 def test_a_mouse_on_a_desk_moves_them(monkeypatch: pytest.MonkeyPatch) -> None:
