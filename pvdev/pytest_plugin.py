@@ -1,18 +1,24 @@
 """For your own tests: `pip install pvdev` gives pytest these fixtures.
 
 `make_vmxnet3(**options)` builds a NIC with a `Queue` port behind it and the in-process `Port` a driver under test
-uses; `vmxnet3` is one such NIC. After the test its rule violations are held against the marker
+uses; `vmxnet3` is one such NIC. `make_vmtools(**options)` builds the host side of VMware Tools with the in-process
+ports a guest under test uses; `vmtools` is one such host. After the test rule violations are held against the marker
 `allows("VMX-D-038", ...)`: any other violation fails the test.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from pvdev.rules import RuleLog
     from pvdev.transport.inproc import LocalPort
+    from vmtools.driver.ports import Ports
+    from vmtools.driver.rpc import Rpc, Service
+    from vmtools.host import Host
+    from vmtools.scenario import Scenario
     from vmxnet3.backend import Queue
     from vmxnet3.device import Vmxnet3
 
@@ -24,6 +30,42 @@ class Nic:
     device: "Vmxnet3"
     port: "LocalPort"
     network: "Queue"
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The host side of VMware Tools, and the ports a guest of it calls. Time stands still until somebody moves it."""
+
+    host: "Host"
+    ports: "Ports"
+
+    def rpc(self) -> "Rpc":
+        """A program that asks its host."""
+        from vmtools.driver.rpc import Rpc
+
+        return Rpc(self.ports)
+
+    def service(self, name: str = "toolbox") -> "Service":
+        """A service that polls for commands, to be given handlers."""
+        from vmtools.driver.rpc import Service
+
+        return Service(self.ports, name)
+
+    def scenario(self, text: str) -> "Scenario":
+        """Have the host play a scenario, in TOML (`vmtools.scenario`)."""
+        from vmtools.scenario import parse
+
+        made = parse(text)
+        made.attach(self.host)
+        return made
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and the host do what is due meanwhile, ten times a second."""
+        end = self.ports.now_ns + int(seconds * 1e9)
+        while self.ports.now_ns < end:
+            self.host.tick(self.ports.now_ns)
+            self.ports.now_ns = min(self.ports.now_ns + 100_000_000, end)
+        self.host.tick(self.ports.now_ns)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,9 +89,7 @@ def make_vmxnet3(request: pytest.FixtureRequest) -> Iterator[Callable[..., Nic]]
         return made[-1]
 
     yield make
-    marker = request.node.get_closest_marker("allows")
-    allowed = set(marker.args) if marker is not None else set()
-    broken = [str(v) for nic in made for v in nic.device.rules if v.rule.number not in allowed]
+    broken = _broken(request, (nic.device.rules for nic in made))
     for nic in made:
         nic.port.close()
     assert not broken, "the driver broke rules:\n" + "\n".join(broken)
@@ -59,3 +99,34 @@ def make_vmxnet3(request: pytest.FixtureRequest) -> Iterator[Callable[..., Nic]]
 def vmxnet3(make_vmxnet3: Callable[..., Nic]) -> Nic:
     """One NIC with the default options."""
     return make_vmxnet3()
+
+
+@pytest.fixture
+def make_vmtools(request: pytest.FixtureRequest) -> Iterator[Callable[..., Tools]]:
+    """A factory: each call makes a host of the tools; options are those of `vmtools.host.Host`."""
+    from vmtools.driver.ports import Ports
+    from vmtools.host import Host
+
+    made: list[Tools] = []
+
+    def make(**options: Any) -> Tools:
+        host = Host(**options)
+        made.append(Tools(host, Ports(host)))
+        return made[-1]
+
+    yield make
+    broken = _broken(request, (tools.host.rules for tools in made))
+    assert not broken, "the guest broke rules:\n" + "\n".join(broken)
+
+
+@pytest.fixture
+def vmtools(make_vmtools: Callable[..., Tools]) -> Tools:
+    """One host with the default options."""
+    return make_vmtools()
+
+
+def _broken(request: pytest.FixtureRequest, logs: "Iterable[RuleLog]") -> list[str]:
+    """The violations the marker `allows` does not."""
+    marker = request.node.get_closest_marker("allows")
+    allowed = set(marker.args) if marker is not None else set()
+    return [str(v) for log in logs for v in log if v.rule.number not in allowed]

@@ -47,18 +47,18 @@ class Balloon:
     """`mem`: guest physical memory; without it there are no batches, and any page below `pages` counts as RAM.
 
     `release(ranges)` hears of memory that became the host's, `restore(ranges)` of what the guest has back; both get
-    (address, length) in bytes. `pages`: of the whole guest, 4096 bytes each.
+    (address, length) in bytes. `size()`: bytes of memory the guest has.
     """
 
     def __init__(
         self,
         note: Callable[[str, str, int], None],
         mem: GuestMemory | None,
-        pages: int,
+        size: Callable[[], int],
         *,
         offered: int = OFFERED,
     ) -> None:
-        self.mem, self.pages = mem, pages
+        self.mem, self._size = mem, size
         self.offered = offered if mem is not None else offered & ~(BalloonCap.BATCHED | BalloonCap.BATCHED_2M)
         self.release: Callable[[list[Range]], None] = lambda ranges: None
         self.restore: Callable[[list[Range]], None] = lambda ranges: None
@@ -82,6 +82,11 @@ class Balloon:
         self.guest = ""
 
     # -- the host's ----------------------------------------------------------------------------------------------------
+
+    @property
+    def pages(self) -> int:
+        """Of the whole guest, 4096 bytes each."""
+        return self._size() // PAGE
 
     @property
     def current(self) -> int:

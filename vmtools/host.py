@@ -30,7 +30,7 @@ from vmtools.snapshot import Snapshot
 from vmtools.tclo import Tclo
 from vmtools.timesync import TimeSync
 from vmtools.variables import Variables
-from vmtools.wire import CHANNELS_MAX, MASK32, PAGE, PROTO_RPCI, PROTO_TCLO, Cmd
+from vmtools.wire import CHANNELS_MAX, MASK32, PROTO_RPCI, PROTO_TCLO, Cmd
 
 LOG_MAX, LOG_LINE_MAX = 1000, 500  # of what a guest logs: the last lines, and bytes of each
 CAPABILITIES_MAX = 256
@@ -95,8 +95,9 @@ class Host:
         self.snapshot = Snapshot(self.hub, note)
         self.heartbeat = Heartbeat(self.hub, lambda: self.snapshot.frozen, green_ns=green_ns, red_ns=red_ns)
         self.power = Power(self.hub, note)
-        self.balloon_device = Balloon(note, mem, self.machine.memory // PAGE)
+        self.balloon_device = Balloon(note, mem, lambda: self.machine.memory)
         self.mem = mem
+        self.watches: list[Callable[[int], int | None]] = []  # what else `tick` looks after: schedules, scenarios
         self.options = {**OPTIONS, **(options or {})}
         self.capabilities: dict[str, str] = {}  # tools.capability.NAME -> what the guest said
         self.resolution = Resolution(self.hub, self.capabilities)
@@ -161,7 +162,7 @@ class Host:
     def tick(self, now_ns: int) -> int | None:
         """Look after what has a deadline. When to come again (ns) at the latest, or None; any call may change it."""
         parts = (self.hub, self.power, self.snapshot, self.heartbeat)
-        times = [part.tick(now_ns) for part in parts]
+        times = [part.tick(now_ns) for part in parts] + [watch(now_ns) for watch in self.watches]
         return min((time for time in times if time is not None), default=None)
 
     def gone(self, caller: int, now_ns: int) -> None:

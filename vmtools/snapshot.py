@@ -96,6 +96,7 @@ class Snapshot:
         self.keep_alive_ns, self.limit_ns = keep_alive_ns, limit_ns
         self.state = State.IDLE
         self.last: Outcome | None = None
+        self.copy: Take | None = None  # what copies the disks unless `start` says otherwise
         self.strays = 0  # events nobody asked for
         self.trace: Sink | None = None
         self._hub, self._note = hub, note
@@ -133,7 +134,7 @@ class Snapshot:
             text = b"vmbackup.startWithOpts " + options.encode(uuids)
         else:
             text = " ".join(("vmbackup.start", str(int(manifest)), *uuids)).encode()
-        self._outcome, self._take, self._then = Outcome(), take, then
+        self._outcome, self._take, self._then = Outcome(), take if take is not None else self.copy, then
         self._heard_ns, self._until_ns = now_ns, now_ns + self.limit_ns
         self._enter(State.ASKED)
         outcome = self._outcome

@@ -27,7 +27,7 @@ def test_VMT_V_050_a_host_that_sees_no_memory_offers_no_batches() -> None:
 
 
 def test_VMT_V_051_a_target_of_64_bits(rig: Rig) -> None:
-    rig.host.balloon_device.pages = 1 << 40
+    rig.host.machine.memory = PAGE << 40
     rig.host.balloon_device.set_target(1 << 36)
     rig.kernel.balloon(Ask.START, 0x3E)
 
@@ -35,7 +35,7 @@ def test_VMT_V_051_a_target_of_64_bits(rig: Rig) -> None:
 
 
 def test_VMT_V_051_one_of_32(rig: Rig) -> None:
-    rig.host.balloon_device.pages = 1 << 40
+    rig.host.machine.memory = PAGE << 40
     rig.host.balloon_device.set_target(1 << 36)
     rig.kernel.balloon(Ask.START, 0x2)
 
