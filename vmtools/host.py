@@ -222,9 +222,9 @@ class Host:
     def _open_tclo(self, channel: Channel) -> Tclo:
         return self.hub.open(channel.id, channel.opened_ns)
 
-    def _shut(self, number: int, now_ns: int) -> None:
+    def _shut(self, end: Tclo, now_ns: int) -> None:
         for channel in self.channels:
-            if channel.id == number:
+            if channel.end is end:
                 self.channels.shut(channel, now_ns)
 
     def _greet(self, name: str, now_ns: int) -> None:

@@ -19,10 +19,10 @@ Note = Callable[[str, str, int], None]
 class Hub:
     """`welcome` callbacks hear (name, now_ns) of each program that has said who it is, `farewell` of each that went.
 
-    `shut(channel number, now_ns)` closes a channel.
+    `shut(end, now_ns)` closes the channel an end belongs to.
     """
 
-    def __init__(self, note: Note, shut: Callable[[int, int], None], *, requeue: bool = True) -> None:
+    def __init__(self, note: Note, shut: Callable[[Tclo, int], None], *, requeue: bool = True) -> None:
         self.ends: dict[int, Tclo] = {}  # channel number -> its end
         self.names: dict[str, Tclo] = {}  # the program that goes by this name
         self.welcome: list[Callable[[str, int], None]] = []
@@ -71,8 +71,7 @@ class Hub:
     def tick(self, now_ns: int) -> int | None:
         condemned, self._condemned = self._condemned, []
         for end in condemned:
-            if self.ends.get(end.channel) is end:
-                self._shut(end.channel, now_ns)
+            self._shut(end, now_ns)
         times = [end.tick(now_ns) for end in list(self.ends.values())]
         return min((time for time in times if time is not None), default=None)
 
@@ -87,7 +86,8 @@ class Hub:
                 self._note("VMT-D-025", name, end.channel)
                 self._condemned.append(end)
                 return False
-            self._shut(other.channel, now_ns)
+            self._shut(other, now_ns)
+        self._leave(end, now_ns, but=name)
         self.names[name] = end
         if self.trace is not None:
             self.trace("tclo.program", name=name, channel=end.channel)
@@ -98,9 +98,13 @@ class Hub:
     def _gone(self, end: Tclo, now_ns: int) -> None:
         if self.ends.get(end.channel) is end:
             del self.ends[end.channel]
-        if self.names.get(end.name) is end:
-            del self.names[end.name]
+        self._leave(end, now_ns)
+
+    def _leave(self, end: Tclo, now_ns: int, but: str = "") -> None:
+        """A program goes by none of its names any more, except for `but`."""
+        for name in [name for name, other in self.names.items() if other is end and name != but]:
+            del self.names[name]
             if self.trace is not None:
-                self.trace("tclo.gone", name=end.name, channel=end.channel)
+                self.trace("tclo.gone", name=name, channel=end.channel)
             for hear in self.farewell:
-                hear(end.name, now_ns)
+                hear(name, now_ns)

@@ -36,6 +36,7 @@ from vmtools.wire import (
 CHECKPOINTS_MAX = 3  # in a row on one channel: Linux gives up after three tries
 IDLE_NS = 60_000_000_000  # after which a channel may have to make room for another
 FAILED = 0
+CLOSE = int(Message.CLOSE)  # a plain number: this is the hot path
 NOT = -1  # no send, or no receive, is under way
 
 
@@ -152,21 +153,22 @@ class Channels:
 
     def low(self, frame: Frame, now_ns: int) -> None:
         """Command MESSAGE at the low-bandwidth port."""
-        kind = frame.rcx >> 16 & MASK16
-        if kind > Message.CLOSE:
-            self._note("VMT-D-006", "message type", kind)
-            status = FAILED
-        elif kind:
-            number = frame.rdx >> 16 & MASK16
+        kind = frame.rcx >> 16 & 0xFFFF
+        if 0 < kind <= CLOSE:
+            number = frame.rdx >> 16 & 0xFFFF
             channel = self._channels[number] if number < self.most else None
-            if channel is None or (channel.cookie_high ^ frame.rsi & MASK32) | (
-                channel.cookie_low ^ frame.rdi & MASK32
+            if (
+                channel is None
+                or channel.cookie_high ^ frame.rsi & 0xFFFF_FFFF | channel.cookie_low ^ frame.rdi & 0xFFFF_FFFF
             ):
                 self._note("VMT-D-009", Message(kind).name, number)
                 status = FAILED
             else:
                 channel.used_ns = now_ns
                 status = self._steps[kind](frame, channel, now_ns)
+        elif kind:
+            self._note("VMT-D-006", "message type", kind)
+            status = FAILED
         else:
             status = self._open(frame, None, now_ns)
         frame.rcx = frame.rcx & ~0xFFFF_0000 | status << 16

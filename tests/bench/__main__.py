@@ -1,6 +1,14 @@
 """`python -m tests.bench`: every benchmark, one after the other. The guest's stands apart: tests.bench.bench_guest."""
 
-from tests.bench import bench_capture, bench_pvscsi, bench_queues, bench_replay, bench_rings, bench_transport
+from tests.bench import (
+    bench_capture,
+    bench_pvscsi,
+    bench_queues,
+    bench_replay,
+    bench_rings,
+    bench_transport,
+    bench_vmtools,
+)
 
-for bench in (bench_rings, bench_queues, bench_capture, bench_transport, bench_replay, bench_pvscsi):
+for bench in (bench_rings, bench_queues, bench_capture, bench_transport, bench_replay, bench_pvscsi, bench_vmtools):
     bench.main()

@@ -261,6 +261,20 @@ def test_VMT_V_042_a_machine_that_goes_on_elsewhere(rig: Rig) -> None:
     rig.assert_clean()
 
 
+def test_VMT_V_042_a_program_that_comes_back_by_another_name(rig: Rig) -> None:
+    """It has left its old one, which the next program may have."""
+    service = rig.service()
+    service.on[b"reset"] = lambda rest: b"OK ATR toolbox-dnd"
+    rig.host.resume(rig.ports.now_ns)
+    service.settle()
+    assert set(rig.host.hub.names) == {"toolbox-dnd"}
+    service.close()
+
+    rig.service()
+
+    assert set(rig.host.hub.names) == {"toolbox"}
+
+
 def test_VMT_V_043_long_and_binary_commands(rig: Rig) -> None:
     service = rig.service()
     text = b"vmbackup.startWithOpts " + bytes(range(256)) * 40
