@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from pvdev.device import Device, HasFileno
 from pvdev.errors import ConfigError
+from pvdev.rules import RuleLog
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import click
 
+    from pvdev.qemu import Qemu
+    from pvdev.transport.vfio_user import Server
+
 GROUP = "pvdev.devices"
+JOIN_GROUP = "pvdev.boot"
 
 
 @dataclass
@@ -72,6 +79,43 @@ class Kind:
     build: Callable[[Mapping[str, Any]], Built]
     replay: Callable[[], Replay] | None = None
     suite: Callable[[], Suite] | None = None
+
+
+@dataclass
+class Joined:
+    """What takes part in a guest that is about to start. `machine`: QEMU's words for machine and memory, in place of
+    ours; `args`: further ones.
+
+    `carry` gets the devices of the guest, each with what tells its transport that it was touched another way.
+    """
+
+    machine: Sequence[str]
+    args: Sequence[str]
+    rules: RuleLog
+    carry: Callable[[Sequence[tuple[Device, Callable[[], None]]]], None] = lambda devices: None
+    owns: ExitStack = field(default_factory=ExitStack)
+    controls: Mapping[str, Callable[..., object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Joining:
+    """Something other than a device that `pvdev boot` can have in a guest, announced by entry point in `JOIN_GROUP`.
+
+    `join(values, qemu, loop, folder, memory)`: by its options' values, for a QEMU, in a loop that does not run yet,
+    with a folder for sockets, and the guest's memory in QEMU's notation. `accel`: the only one it works with.
+    """
+
+    summary: str
+    params: "Sequence[click.Parameter]"
+    join: "Callable[[Mapping[str, Any], Qemu, Server, Path, str], Joined]"
+    accel: str | None = None
+
+
+def joinings() -> "dict[str, Joining]":
+    """What there is in `JOIN_GROUP`, by name."""
+    found = {point.name: point.load() for point in entry_points(group=JOIN_GROUP)}
+    assert all(isinstance(joining, Joining) for joining in found.values())
+    return dict(sorted(found.items()))
 
 
 def names() -> list[str]:

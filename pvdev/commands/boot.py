@@ -1,17 +1,25 @@
 """`pvdev boot`: QEMU with a guest and devices of ours, its console on the terminal, a rule report at the end."""
 
+import copy
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pvdev import kinds, ui
 from pvdev.errors import ConfigError
-from pvdev.qemu import device_arg, find_qemu, kvm_usable, machine_args
+from pvdev.qemu import Qemu, device_arg, find_qemu, kvm_usable, machine_args
+
+if TYPE_CHECKING:
+    from pvdev.transport.vfio_user import Server
+
+JOININGS = kinds.joinings()
 
 
 def build_device(text: str) -> kinds.Built:
@@ -20,6 +28,44 @@ def build_device(text: str) -> kinds.Built:
     kind = kinds.load(name)
     parser = click.Command(name, params=list(kind.params))
     return kind.build(parser.make_context(f"--device {name!r}", words).params)
+
+
+def with_joinings(command: click.Command) -> click.Command:
+    """An option for each thing that can join a guest, `--NAME`, and its own options as `--NAME-OPTION`."""
+    at = next(i for i, param in enumerate(command.params) if param.name == "control")
+    for name, joining in JOININGS.items():
+        options: list[click.Parameter] = [click.Option([f"--{name}"], is_flag=True, help=joining.summary)]
+        for param in joining.params:
+            own = copy.copy(param)
+            own.opts, own.name = [f"--{name}-{param.opts[0].lstrip('-')}"], f"{name}_{param.name}"
+            options.append(own)
+        command.params[at:at] = options
+    return command
+
+
+def join(
+    given: Mapping[str, Any], qemu: Qemu, server: "Server", folder: Path, memory: str, owns: ExitStack
+) -> dict[str, kinds.Joined]:
+    """What the user wants in the guest beside devices, by name."""
+    made = {}
+    for name, joining in JOININGS.items():
+        own = {param.name or "": given[f"{name}_{param.name}"] for param in joining.params}
+        if given[name]:
+            made[name] = joining.join(own, qemu, server, folder, memory)
+            owns.enter_context(made[name].owns)
+        elif any(own.values()):
+            raise ConfigError(f"options of --{name} without --{name}: give it too")
+    return made
+
+
+def accelerators(wanted: str | None, given: Mapping[str, Any]) -> list[str]:
+    """QEMU's words. Raises `ConfigError`: what joins the guest does not work with what is wanted."""
+    for name in filter(given.get, JOININGS):
+        only = JOININGS[name].accel
+        if only is not None and wanted not in (None, only):
+            raise ConfigError(f"--{name} works with --accel {only} only, not with {wanted}: leave --accel out")
+        wanted = only or wanted
+    return [word for each in (wanted or ("kvm:tcg" if kvm_usable() else "tcg")).split(":") for word in ("-accel", each)]
 
 
 @click.command("boot", context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": True})
@@ -39,7 +85,7 @@ def build_device(text: str) -> kinds.Built:
 @click.option("--control", type=click.Path(), help="a socket for `pvdev control` while the guest runs; mode 0600")
 @click.option("--strict", is_flag=True, help="exit code 1 when a driver broke a rule")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
-def command(
+def boot(
     devices: tuple[str, ...],
     kernel: str | None,
     initrd: str | None,
@@ -52,6 +98,7 @@ def command(
     control: str | None,
     strict: bool,
     more: tuple[str, ...],
+    **given: Any,
 ) -> int:
     """Start QEMU with devices of ours; MORE goes to QEMU as it is. Leave the console with Ctrl-A x."""
     if not (kernel or disk or iso):
@@ -62,9 +109,7 @@ def command(
     from pvdev.transport.vfio_user import Server
 
     qemu = find_qemu()
-    args = [*qemu.command, *machine_args(memory)]
-    for name in (accel or ("kvm:tcg" if kvm_usable() else "tcg")).split(":"):
-        args += ["-accel", name]
+    args = accelerators(accel, given)
     args += ["-smp", str(cpus), "-cpu", "max", "-nographic", "-nodefaults", "-serial", "mon:stdio", "-no-reboot"]
     args += ["-kernel", kernel, "-append", append] if kernel else []
     args += ["-initrd", initrd] if initrd else []
@@ -79,17 +124,30 @@ def command(
             item.device.name = f"{item.device.name}-{i}"
             server.add(item.device, folder / f"{i}.sock", watch=item.watch)
             args += ["-device", device_arg(folder / f"{i}.sock")]
+        joined = join(given, qemu, server, folder, memory, owns)
+        for each in joined.values():
+            each.carry([(endpoint.device, endpoint.touch) for endpoint in server.endpoints])
+            args += each.args
+        machine = next((each.machine for each in joined.values()), machine_args(memory))
         if control is not None:
             controls = {item.device.name: item.controls for item in built}
+            controls |= {name: each.controls for name, each in joined.items() if each.controls}
             owns.enter_context(ControlSocket(server, control, controls))
         with server.background():
-            code = subprocess.run([*args, *more], check=False).returncode
+            code = subprocess.run([*qemu.command, *machine, *args, *more], check=False).returncode
     for item in built:
         print(f"{item.device.name}: ", end="")
         ui.violations(item.device.rules)
         if fault := item.faults():
             print(f"{item.device.name}: {fault}", file=sys.stderr)
+    for name, each in joined.items():
+        print(f"{name}: ", end="")
+        ui.violations(each.rules)
     if code:
         print(f"pvdev: QEMU ended with code {code}", file=sys.stderr)
         return 1
-    return 1 if strict and any(item.device.rules.unknown() for item in built) else 0
+    logs = [*(item.device.rules for item in built), *(each.rules for each in joined.values())]
+    return 1 if strict and any(log.unknown() for log in logs) else 0
+
+
+command = with_joinings(boot)

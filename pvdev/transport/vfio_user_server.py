@@ -184,6 +184,10 @@ class Endpoint:
 
     # -- the device -----------------------------------------------------------------------------------------------
 
+    def touch(self) -> None:
+        """The device was reached another way, in the server's thread: it may have work, or an interrupt to send."""
+        self.woken = True
+
     def turn(self, now: int) -> int:
         """One round of service, if there is cause. Returns how long it may be until the next (ns), or ASLEEP."""
         device, polling = self.device, self.server.polling
