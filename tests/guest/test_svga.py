@@ -219,7 +219,8 @@ class Wisher(Viewer):
 
 
 @pytest.mark.parametrize(
-    ("profile", "unit"), [("screen-objects", "Screen Object"), ("screen-targets", "Screen Target")]
+    ("profile", "unit"),
+    [("legacy", "Legacy"), ("screen-objects", "Screen Object"), ("screen-targets", "Screen Target")],
 )
 def test_monitors_are_arranged_from_outside(guest_kit: Kit, tmp_path: Path, profile: str, unit: str) -> None:
     """Two, then three, then one of another size: plugged in, asked for, and each shows its part of the desktop."""

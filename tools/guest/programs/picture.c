@@ -254,19 +254,18 @@ static void arrange(int fd, char *line, unsigned seed)
 	fb.handle = buffer.handle;
 	draw(pixels, buffer.pitch, all, seed);
 	ask(fd, DRM_ADDFB, &fb, "ADDFB");
-	for (unsigned n = 0; n < card.crtc_count && n < MOST; n++) {
+	for (unsigned n = 0; n < card.crtc_count && n < MOST; n++) { /* the legacy unit shows one framebuffer only */
 		struct drm_crtc crtc = { .id = crtcs[n] };
 
-		if (n < layout.count) {
-			if (!mode_of(fd, connectors[n], rects[n].width, rects[n].height, &crtc.mode)) {
-				fprintf(stderr, "monitor %u has no mode of %ux%u\n", n, rects[n].width, rects[n].height);
-				exit(1);
-			}
-			crtc.x = rects[n].x;
-			crtc.y = rects[n].y;
-			crtc.fb = fb.id;
-			crtc.mode_valid = crtc.connector_count = 1;
-			crtc.connectors = (uintptr_t)&connectors[n];
+		ask(fd, DRM_SETCRTC, &crtc, "SETCRTC");
+	}
+	for (unsigned n = 0; n < layout.count; n++) {
+		struct drm_crtc crtc = { .id = crtcs[n], .fb = fb.id, .x = rects[n].x, .y = rects[n].y, .mode_valid = 1,
+					 .connector_count = 1, .connectors = (uintptr_t)&connectors[n] };
+
+		if (!mode_of(fd, connectors[n], rects[n].width, rects[n].height, &crtc.mode)) {
+			fprintf(stderr, "monitor %u has no mode of %ux%u\n", n, rects[n].width, rects[n].height);
+			exit(1);
 		}
 		ask(fd, DRM_SETCRTC, &crtc, "SETCRTC");
 	}
