@@ -122,6 +122,7 @@ def test_SVG_V_048_the_offset_skips_what_is_before_it(lot: Buffers) -> None:
     assert lot.run(BAD + NOP + BAD, offset=4) == (CbStatus.COMMAND_ERROR, 8)
 
 
+@pytest.mark.slow
 @needs(FifoCap.FENCE)
 def test_SVG_V_048_a_buffer_of_many_pages(lot: Buffers) -> None:
     """As long as any may be: half a MiB."""
@@ -311,6 +312,7 @@ def test_SVG_V_051_headers_that_cannot_be(lot: Buffers, what: str) -> None:
     assert lot.run(NOP)[0] is CbStatus.COMPLETED
 
 
+@pytest.mark.slow
 def test_SVG_V_051_more_than_half_a_MiB(lot: Buffers) -> None:
     memory = lot.rig.driver.alloc(516 << 10)
     memory.view[:] = NOP * (129 << 10)

@@ -39,7 +39,8 @@ def test_SVG_V_013_a_header_gets_its_status_and_no_more(rig: Rig) -> None:
     assert rig.wait(lambda: lot.status(n) is not CbStatus.NONE)
     after = rig.memory()
 
-    changed = [at for at in range(len(before)) if before[at] != after[at]] if before != after else []
+    pages = [at for at in range(0, len(before), PAGE) if before[at : at + PAGE] != after[at : at + PAGE]]
+    changed = [at for page in pages for at in range(page, page + PAGE) if before[at] != after[at]]
     assert len(changed) == 1
     assert after[changed[0]] == CbStatus.COMPLETED
 

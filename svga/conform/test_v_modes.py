@@ -316,6 +316,7 @@ def test_SVG_V_031_an_update_is_seen(rig: Rig) -> None:
 # -- many --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_SVG_V_063_a_hundred_modes(rig: Rig) -> None:
     """Up and down again, each of another size; what the driver lends comes back each time."""
     for n in range(100 if rig.has(Can.INSIDE) else 25):

@@ -413,6 +413,7 @@ def test_SVG_V_054_a_surface_destroyed_while_it_is_shown(shown: Rig) -> None:
     shown.driver.send(commands.bind_target(MONITOR, INVALID_ID))
 
 
+@pytest.mark.slow
 def test_SVG_V_063_a_hundred_targets(rig: Rig) -> None:
     for n in range(100):
         driver = rig.up(WAYS[2], size=(W + n, H + n))
