@@ -181,8 +181,8 @@ def test_SVG_V_025_whatever_is_asked_for_a_picture_comes_through(rig: Rig, bpp: 
 
 
 def test_SVG_V_025_more_than_video_memory_holds(rig: Rig) -> None:
-    """Width and height could be, each by itself: the mode is the one before, or the one with the new width alone, which a
-    device may have taken meanwhile."""
+    """Width and height could be, each by itself. The mode is the one before, or the one with the new width alone: a
+    device may have taken that meanwhile."""
     driver = rig.up()
     largest = [min(driver.get(number), SCREEN_SIZE_MAX) for number in (R.MAX_WIDTH, R.MAX_HEIGHT)]
     if 4 * largest[0] * largest[1] <= driver.get(R.VRAM_SIZE):
