@@ -16,7 +16,6 @@ needs = pytest.mark.needs
 FULL, PATTERN = 0xFFFF_FFFF, 0x5555_5555
 NOP = commands.command(Cmd.NOP)
 SHIFT = commands.rect_copy(0, 0, 1, 1, W - 1, H - 1)  # done twice it is something else
-LONG_NS = 2_000_000_000
 
 
 @needs(Part.EXTENDED)
