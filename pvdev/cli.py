@@ -14,6 +14,7 @@ COMMANDS = {  # name -> (where, what `pvdev --help` says)
     "boot": ("pvdev.commands.boot", "start QEMU with a guest and devices of ours"),
     "conform": ("pvdev.commands.conform", "judge a device: ours, QEMU's or anybody's, by what it owes its driver"),
     "tools": ("pvdev.commands.tools", "be the host of unmodified guest tools"),
+    "console": ("pvdev.commands.console", "look at a display while it is served: screenshots, VNC, the browser"),
     "control": ("pvdev.commands.control", "ask or change a device while it is served"),
     "doctor": ("pvdev.commands.doctor", "what this machine can do, and how to add what is missing"),
 }

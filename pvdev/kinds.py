@@ -71,6 +71,8 @@ class Kind:
     """One kind of device: its name on the command line, its options, and how it is built from their values.
 
     `replay` loads what plays recordings through it, where there is something; `suite` its conformance suite.
+    `screen`: it is something to look at, and takes `--display` (where to show it) and `--hands` (what carries a
+    viewer's pointer and keys).
     """
 
     name: str
@@ -79,6 +81,7 @@ class Kind:
     build: Callable[[Mapping[str, Any]], Built]
     replay: Callable[[], Replay] | None = None
     suite: Callable[[], Suite] | None = None
+    screen: bool = False
 
 
 @dataclass

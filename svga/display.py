@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+COPIES_MOST = 256  # that wait for one viewer; then they are marks
+TILES_MOST = 1 << 16  # of one mark
 TILE = 64  # pixels; damage is kept in squares of this size, which are ZRLE's tiles too
 
 
@@ -121,21 +123,26 @@ class Watch:
     def mark(self, area: Area) -> None:
         """These pixels of the desktop are not what they were."""
         columns = range(area.x // TILE, -(-area.right // TILE))
+        rows = range(area.y // TILE, -(-area.bottom // TILE))
+        if len(columns) * len(rows) > TILES_MOST:  # monitors far apart, and all between them
+            self.changed(layout=True)
+            return
         with self._lock:
             quiet = not self._damage
-            for row in range(area.y // TILE, -(-area.bottom // TILE)):
+            for row in rows:
                 self._damage.tiles.update((column, row) for column in columns)
         if quiet:
             self._wake()
 
     def copied(self, copy: Copy) -> None:
-        """A part of the desktop was copied. Where something was marked before, that is marked instead."""
-        source = Area(copy.to.x + copy.dx, copy.to.y + copy.dy, copy.to.width, copy.to.height)
+        """A part of the desktop was copied. Marked instead where something was marked before, or too much waits."""
+        inside = copy.to.x + copy.dx >= 0 and copy.to.y + copy.dy >= 0
         with self._lock:
-            clean = not self._damage.tiles and not self._damage.layout
-            quiet = not self._damage
-            if clean and source.x >= 0 and source.y >= 0:
-                self._damage.copies.append(copy)
+            damage = self._damage
+            quiet = not damage
+            clean = inside and not damage.tiles and not damage.layout and len(damage.copies) < COPIES_MOST
+            if clean:
+                damage.copies.append(copy)
         if not clean:
             self.mark(copy.to)
         elif quiet:

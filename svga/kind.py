@@ -11,4 +11,4 @@ def suite() -> Suite:
     return SUITE
 
 
-KIND = Kind("svga", "the display adapter", PARAMS, build, suite=suite)
+KIND = Kind("svga", "the display adapter", PARAMS, build, suite=suite, screen=True)

@@ -75,7 +75,8 @@ class Shown:
             if self.monitors != before:
                 watch.changed(layout=True)
             else:
-                watch.mark(Area(0, 0, around.width, around.height))
+                for monitor in self.monitors:
+                    watch.mark(monitor.area)
 
     def mark(self, area: Area) -> None:
         """These pixels are not what they were."""

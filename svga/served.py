@@ -1,9 +1,10 @@
 """A display as it is served to a guest: its options on the command line, how it is made, what can be asked of it."""
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,10 +13,13 @@ from pvdev.errors import ConfigError
 from pvdev.kinds import Built
 from pvdev.mem import SharedBlock
 from svga.device import Svga
-from svga.display import Area
+from svga.display import Area, Picture
 from svga.function import Video
 from svga.profiles import FRONTS, PROFILES
 from svga.wire import MAX_DISPLAYS, SCREEN_SIZE_MAX
+
+if TYPE_CHECKING:
+    from svga.console.server import Console
 
 MIB = 1 << 20
 USB_POINTERS = ("mouse", "tablet", "qemu-mouse")  # `svga.usb.personas`, which is loaded only with one of them
@@ -77,19 +81,73 @@ def make(values: Mapping[str, Any]) -> tuple[Svga, ExitStack]:
 
 
 def build(values: Mapping[str, Any]) -> Built:
-    """A served display; viewers find what it shows in its `picture`."""
+    """A served display, shown wherever `--display` says. Raises `ConfigError`."""
     device, owns = make(values)
-    there = controls(device)
     try:
+        screen = Screen(device.picture, values["hands"])
+        owns.callback(screen.close)
+        for text in values["display"]:
+            screen.display(text)
+        there = {**controls(device), **screen.controls}
         if values["usb"] or values["usbip"] or values["hand"]:
             from svga.usb.served import pointers
 
             options = values["usb"], values["usbip"], values["hand"]
-            there = {**there, **owns.enter_context(pointers(*options, device.rules))}
+            there |= owns.enter_context(pointers(*options, device.rules))
     except BaseException:
         owns.close()
         raise
-    return Built(device, owns=owns, controls=there)
+    return Built(device, owns=owns, faults=screen.faults, controls=there)
+
+
+class Screen:
+    """The console of a served display, loaded when somebody wants to look."""
+
+    def __init__(self, picture: Picture, hands: str | None) -> None:
+        """`hands`: of `--hands`. Raises `ConfigError`."""
+        self._picture, self._hands = picture, hands
+        self._console: Console | None = None
+        if hands is not None:
+            self._made()
+        self.controls: Mapping[str, Callable[..., object]] = {
+            "display": self.display,
+            "displays": self.displays,
+            "screenshot": self.screenshot,
+        }
+
+    def _made(self) -> "Console":
+        if self._console is None:
+            try:
+                from svga.console.server import Console
+            except ImportError as error:
+                raise ConfigError(f"a console needs {error.name}: pip install 'pvdev[console]'") from error
+            self._console = Console(self._picture, self._hands)
+        return self._console
+
+    def display(self, where: str) -> object:
+        """Show it there too: rfb:ADDRESS, web:ADDRESS or png:FOLDER."""
+        line = self._made().open(where)
+        print(f"screen at {line}", file=sys.stderr, flush=True)
+        return line
+
+    def displays(self) -> object:
+        """Where it is shown, and how many look by RFB."""
+        console = self._console
+        if console is None:
+            return {"displays": {}, "viewers": 0}
+        return {"displays": dict(console.displays), "viewers": console.viewers}
+
+    def screenshot(self, file: str) -> object:
+        """Write what is shown now into a PNG file; its size."""
+        width, height = self._made().screenshot(file)
+        return {"file": file, "width": width, "height": height}
+
+    def faults(self) -> str | None:
+        return self._console.faults() if self._console is not None else None
+
+    def close(self) -> None:
+        if self._console is not None:
+            self._console.close()
 
 
 def controls(device: Svga) -> Mapping[str, Callable[..., object]]:
@@ -163,6 +221,15 @@ PARAMS: tuple[click.Parameter, ...] = (
         default=1,
         show_default=True,
         help="how many are plugged in",
+    ),
+    click.Option(
+        ["--display"],
+        multiple=True,
+        help="where to show it: rfb:ADDRESS for VNC clients, web:ADDRESS for browsers, png:FOLDER to record; may be "
+        "repeated (docs/CONSOLE.md)",
+    ),
+    click.Option(
+        ["--hands"], help="where a viewer's pointer and keys go: qmp:PATH, the monitor socket of the guest's QEMU"
     ),
     click.Option(
         ["--vga/--no-vga"], default=False, show_default=True, help="say to be of class VGA; nothing is behind it"

@@ -4,7 +4,7 @@ import copy
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,9 +68,39 @@ def accelerators(wanted: str | None, given: Mapping[str, Any]) -> list[str]:
     return [word for each in (wanted or ("kvm:tcg" if kvm_usable() else "tcg")).split(":") for word in ("-accel", each)]
 
 
+def with_screen(devices: Sequence[str], displays: Sequence[str], monitor: Path) -> tuple[list[str], list[str]]:
+    """(devices, words for QEMU): the first that has a screen, or a new one, is shown at `displays`.
+
+    Its viewers' pointer and keys go by QEMU's monitor at `monitor` to a tablet and a keyboard on USB. Raises
+    `ConfigError`.
+    """
+    out = list(devices)
+    if not displays:
+        return out, []
+    screens = [name for name in kinds.names() if kinds.load(name).screen]
+    number = next((n for n, text in enumerate(out) if (shlex.split(text) or [""])[0] in screens), len(out))
+    if number == len(out):
+        if not screens:
+            raise ConfigError("no device here has a screen that --display could show")
+        out.append(screens[0])
+    shown = [word for display in displays for word in ("--display", display)]
+    out[number] += " " + shlex.join([*shown, "--hands", f"qmp:{monitor}"])
+    usb = ["-device", "qemu-xhci,id=pvdev-usb"]
+    for name in ("usb-tablet", "usb-kbd"):
+        usb += ["-device", f"{name},bus=pvdev-usb.0"]
+    return out, ["-qmp", f"unix:{monitor},server=on,wait=off", *usb]
+
+
 @click.command("boot", context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": True})
 @click.option(
     "--device", "devices", multiple=True, help='a device with its options: "vmxnet3 --port loopback"; may be repeated'
+)
+@click.option(
+    "--display",
+    "displays",
+    multiple=True,
+    help="watch and use the guest's screen: rfb:ADDRESS for VNC clients, web:ADDRESS for browsers, png:FOLDER to "
+    "record; may be repeated",
 )
 @click.option("--kernel", type=click.Path(exists=True, dir_okay=False), help="a Linux kernel image")
 @click.option("--initrd", type=click.Path(exists=True, dir_okay=False), help="its initramfs")
@@ -87,6 +117,7 @@ def accelerators(wanted: str | None, given: Mapping[str, Any]) -> list[str]:
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
 def boot(
     devices: tuple[str, ...],
+    displays: tuple[str, ...],
     kernel: str | None,
     initrd: str | None,
     append: str,
@@ -118,9 +149,13 @@ def boot(
     with ExitStack() as owns:
         folder = Path(owns.enter_context(TemporaryDirectory(prefix="pvdev-")))
         server = Server(on_event=lambda line: print(f"pvdev: {line}", file=sys.stderr, flush=True))
-        built = [build_device(text) for text in devices]
+        texts, words = with_screen(devices, displays, folder / "qmp.sock")
+        args += words
+        built = []
+        for text in texts:
+            built.append(build_device(text))
+            owns.enter_context(built[-1].owns)
         for i, item in enumerate(built):
-            owns.enter_context(item.owns)
             item.device.name = f"{item.device.name}-{i}"
             server.add(item.device, folder / f"{i}.sock", watch=item.watch)
             args += ["-device", device_arg(folder / f"{i}.sock")]
