@@ -16,7 +16,6 @@ from vmtools.host import Host
 from vmtools.ways.plugin.build import plugin_for
 from vmtools.ways.plugin.carrier import Carrier, Claim, Hello
 from vmtools.ways.plugin.ram import Ram
-from vmtools.wire import PAGE
 
 BUS_KHZ = 1_000_000  # QEMU's local APICs count nanoseconds
 TICK_S = 0.02
@@ -57,7 +56,7 @@ class GuestLink:
             on_hello=self._hello,
             on_missing=self._by_words,
         )
-        host.machine.memory, host.balloon_device.pages = ram.size, ram.size // PAGE
+        host.machine.memory = ram.size
         host.machine.uuid = host.machine.uuid if any(host.machine.uuid) else uuid.uuid4().bytes
         host.balloon_device.release = ram.release
         self._tick()
