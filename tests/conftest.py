@@ -3,22 +3,33 @@
 import os
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 pytest.register_assert_rewrite("pvscsi.conform.rig", "pvscsi.conform.inside")  # before any test imports them
 
 from guest.cache import KitError  # noqa: E402
 from guest.kit import Kit, find_kit  # noqa: E402
 
+GUESTS = "tests/guest/"
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For several workers (`make test`): guests come first, all with the same one, as each wants a machine for itself;
-    the tests of a file stay together.
+    """Guests come first: they take longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(GUESTS))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """For several workers (`make test`): all guests with the same one, as each wants a machine for itself; the tests of
+    a file stay together.
     """
-    for item in items:
-        guest = item.get_closest_marker("guest") is not None
-        item.add_marker(pytest.mark.xdist_group("guests" if guest else item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: item.get_closest_marker("guest") is None)
+
+    class ByRoom(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return GUESTS if nodeid.startswith(GUESTS) else nodeid.partition("::")[0]
+
+    return ByRoom(config, log)
 
 
 @pytest.fixture(scope="session")
