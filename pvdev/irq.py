@@ -195,6 +195,11 @@ class Moderator:
         self._last = now_ns
         return True
 
+    @property
+    def held(self) -> int:
+        """Completions held back."""
+        return self._urgent + self._lazy
+
     def clear(self) -> None:
         """Nothing is held back any more: it went out with something else."""
         self._urgent = self._lazy = 0

@@ -427,9 +427,11 @@ class Pvscsi:
 
     def _publish(self, engine: Engine, *, at_once: bool = False) -> int:
         """Post what is done, and say so: at once, unless more is on its way and the driver can wait."""
+        quick = engine.quick
         count = engine.publish()
         if count:
-            self._signals.completed(count, self._now_ns, more=engine.out > 0 and not at_once)
+            out, ahead = (0, 0) if at_once else (engine.out, engine.queue.ahead() if quick else 0)
+            self._signals.completed(count, self._now_ns, out=out, ahead=ahead)
         return count
 
     def service(self, budget: int, now_ns: int) -> bool:

@@ -61,6 +61,7 @@ class Engine:
         self._lanes: dict[tuple[int, int], Lane] = {}
         self._busy: dict[Backend, int] = {}  # transfers a backend has not finished
         self._done: list[bytes] = []  # completions to be posted
+        self.quick = True  # those came the quick way
         self._batch: dict[Backend, list[Io]] = {}
         self.trace: Sink | None = None
 
@@ -253,6 +254,7 @@ class Engine:
             host, sense = self._tell_sense(request, lane.unit)
         if self.watch is not None:
             self.watch.done(request, status)
+        self.quick = False
         self._done.append(_pack(request.context, request.moved, sense, host, status, 0))
         if lane is not None:
             del lane.out[request]
@@ -294,7 +296,7 @@ class Engine:
 
     def publish(self) -> int:
         """Post what is done; how many completions the driver can see now."""
-        done, self._done = self._done, []
+        done, self._done, self.quick = self._done, [], True
         return self.queue.post(done)
 
     def abort(self, request: Request, host: HostStatus) -> None:

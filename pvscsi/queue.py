@@ -115,6 +115,10 @@ class Queue:
         self._beyond = False
         return n
 
+    def ahead(self) -> int:
+        """How many requests the driver has published beyond the completions it has taken."""
+        return min(self.state[REQ_PROD] - self.state[CMP_CONS] & MASK, self.requests.entries)
+
     def fetch(self, limit: int) -> bytes:
         """Up to `limit` requests, oldest first, as a private copy; never more out than the ring holds."""
         n = min(self.waiting(), limit, self.requests.entries - self.out)

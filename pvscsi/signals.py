@@ -50,6 +50,7 @@ class Signals:
     def forget(self) -> None:
         """What waited for company does not come any more."""
         self._moderator.clear()
+        self._ahead = 1  # requests the driver sends without having heard of the first, as far as was seen
         self._raised_ns: int | None = None  # when the INTx line was first seen up; -1: that was told
 
     # -- registers -----------------------------------------------------------------------------------------------------
@@ -78,10 +79,17 @@ class Signals:
 
     # -- delivery ------------------------------------------------------------------------------------------------------
 
-    def completed(self, count: int, now_ns: int, *, more: bool) -> None:
-        """`count` completions were posted: say so, unless `more` are on their way and the driver can wait."""
+    def completed(self, count: int, now_ns: int, *, out: int, ahead: int = 0) -> None:
+        """`count` completions were posted: say so, unless more are on their way and the driver can wait.
+
+        `out`: requests under way. Where every one is done at once there never are any; then `ahead`, how many requests
+        the driver has sent beyond the completions it has taken, tells how many it sends before it needs to hear.
+        """
         moderator = self._moderator
-        if moderator.cause(count, now_ns, urgent=False) or not more:
+        if ahead > self._ahead:
+            self._ahead = ahead
+        due = moderator.cause(count, now_ns, urgent=False)
+        if due or not (out or (ahead and moderator.held < self._ahead)):
             moderator.clear()
             self.say(COMPLETED)
 
@@ -94,7 +102,9 @@ class Signals:
 
     def work(self, now_ns: int) -> None:
         """Say what has waited long enough; note an INTx nobody acknowledges."""
-        if self._moderator.due(now_ns):
+        held = self._moderator.held
+        if held and self._moderator.due(now_ns):
+            self._ahead = held  # more than these it does not send
             self.say(COMPLETED)
         if not self._irq.line or self._irq.mode is not Mode.INTX:
             self._raised_ns = None

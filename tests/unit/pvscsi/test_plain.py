@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from pvdev.irq import Pace
 from pvdev.transport.inproc import LocalPort
 from pvscsi.block.backend import Io, Op, Transfer
 from pvscsi.block.mem import MemDisk
@@ -14,11 +15,12 @@ from pvscsi.block.wait import perform
 from pvscsi.device import Pvscsi
 from pvscsi.driver import Disk as Initiator
 from pvscsi.driver import Driver, cdb
-from pvscsi.driver.rings import CMP_PROD, REQ_PROD
+from pvscsi.driver.rings import CMP_CONS, CMP_PROD, REQ_PROD
 from pvscsi.plain import Plain, runs
 from pvscsi.scsi.disk import Disk
 from pvscsi.scsi.identity import Identity
 from pvscsi.scsi.target import Target
+from pvscsi.served import SERVED_PACE
 from pvscsi.wire import COMPLETION, PAGE, REQUEST, SG_ELEMENT, TAG_HEAD, TAG_ORDERED, TAG_SIMPLE, Flag
 
 ZONE = 64  # blocks of 512 bytes on the disk, and as many bytes in memory, each request has to itself
@@ -50,11 +52,11 @@ class Counting(MemDisk):
 class Bench:
     """An adapter with a disk of noise, and a driver whose rings are filled by hand."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, moderation: Pace | None = None) -> None:
         self.medium = Counting(ZONES * BYTES)
         image = Random(seed).randbytes(ZONES * BYTES)
         perform(self.medium, [Io(Op.WRITE, 0, len(image), [memoryview(image)])])
-        self.device = Pvscsi({0: Target({0: Disk(self.medium, Identity.of("0"))})})
+        self.device = Pvscsi({0: Target({0: Disk(self.medium, Identity.of("0"))})}, moderation=moderation)
         self.port = LocalPort(self.device, memory=8 << 20)
         self.driver = Driver(self.port).bring_up()
         Initiator(self.driver).settle()
@@ -101,6 +103,10 @@ class Bench:
         self.port.write(0, 0x4018, 0)
         self.port.run()
         return list(COMPLETION.struct.iter_unpack(rings.completions.read(first, state[CMP_PROD] - first)))
+
+    def take(self) -> None:
+        """All completions there are."""
+        self.rings.state[CMP_CONS] = self.rings.state[CMP_PROD]
 
     def disk(self) -> bytes:
         piece = bytearray(ZONES * BYTES)
@@ -298,3 +304,25 @@ def test_only_a_healthy_disk_nobody_has_claimed_is_used_the_quick_way() -> None:
     assert ways_taken(lambda bench: unit(bench).reset()) == {"submitted": 3}  # the first of the run is told of it
     assert ways_taken(stop) == {}
     assert ways_taken(reserve) == {"submitted": 4}
+
+
+def test_completions_of_one_who_sends_many_come_together_and_a_flush_waits_for_nobody() -> None:
+    bench = Bench(moderation=SERVED_PACE)
+    flush = {**bench.request(0, 4), "cdb": cdb.synchronize_cache(), "dataLen": 0, "flags": int(Flag.DIR_NONE)}
+    bench.port.interrupts()
+
+    def told(*requests: Values) -> bool:
+        bench.run(requests)
+        return bool(bench.port.interrupts())
+
+    first = told(bench.request(0, 1))
+    more = told(bench.request(1, 2), bench.request(2, 3))  # sent before the first was taken
+    last = told(flush)
+    bench.take()
+    again = told(bench.request(3, 5))  # who has sent so many before is expected to go on
+    bench.port.advance(SERVED_PACE.lazy_ns)
+    late = bool(bench.port.interrupts())
+    bench.take()
+
+    assert (first, more, last, again, late) == (True, False, True, False, True)
+    assert told(bench.request(4, 6))

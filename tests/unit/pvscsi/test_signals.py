@@ -22,7 +22,7 @@ def make(pace: Pace | None = None, mode: Mode = Mode.MSI) -> tuple[Signals, Inte
 def test_the_last_completion_waits_for_nobody() -> None:
     signals, irq, _ = make(PACE)
 
-    signals.completed(1, 0, more=False)
+    signals.completed(1, 0, out=0)
 
     assert (irq.take(), signals.status, signals.deadline()) == (1, Intr.CMPL_0, None)
 
@@ -32,19 +32,64 @@ def test_completions_wait_for_company_and_not_for_ever(counts: tuple[int, ...], 
     signals, irq, _ = make(PACE)
 
     for count in counts[:-1]:
-        signals.completed(count, 0, more=True)
+        signals.completed(count, 0, out=1)
     early = irq.take(), signals.status
-    signals.completed(counts[-1], 10, more=True)
+    signals.completed(counts[-1], 10, out=1)
     signals.work(now_ns)
 
     assert early == (0, 0)
     assert (irq.take(), signals.status, signals.deadline()) == (1, Intr.CMPL_0, None)
 
 
+def test_a_driver_with_one_request_at_a_time_never_waits() -> None:
+    signals, irq, _ = make(PACE)
+
+    fired = []
+    for now in range(5):
+        signals.completed(1, now, out=0, ahead=1)
+        fired.append(irq.take())
+
+    assert fired == [1] * 5
+
+
+def test_a_driver_that_has_sent_more_before_it_heard_will_do_so_again() -> None:
+    signals, irq, _ = make(PACE)
+
+    signals.completed(1, 0, out=0, ahead=1)
+    alone = irq.take()
+    signals.completed(2, 1, out=0, ahead=3)  # with the one it has not taken
+    waits = irq.take()
+    signals.completed(1, 2, out=0, ahead=3)
+
+    assert (alone, waits, irq.take()) == (1, 0, 1)
+
+
+def test_what_was_waited_for_in_vain_is_not_waited_for_again() -> None:
+    signals, irq, _ = make(PACE)
+    signals.completed(1, 0, out=0, ahead=3)
+
+    signals.work(999)
+    early = irq.take()
+    signals.work(1000)
+    late = irq.take()
+    signals.completed(1, 2000, out=0, ahead=1)
+
+    assert (early, late, irq.take()) == (0, 1, 1)
+
+
+def test_what_did_not_come_at_once_says_so_as_soon_as_nothing_is_under_way() -> None:
+    signals, irq, _ = make(PACE)
+    signals.completed(1, 0, out=0, ahead=3)
+
+    signals.completed(1, 1, out=0)
+
+    assert irq.take() == 1
+
+
 @pytest.mark.parametrize("end", ["drop", "reset"])
 def test_what_waited_is_not_said_after_the_end(end: str) -> None:
     signals, irq, _ = make(PACE)
-    signals.completed(1, 0, more=True)
+    signals.completed(1, 0, out=1)
 
     getattr(signals, end)()
     signals.work(10**9)
@@ -58,7 +103,7 @@ def test_every_batch_is_a_message_although_nobody_acknowledges() -> None:
 
     fired = []
     for _ in range(3):
-        signals.completed(1, 0, more=False)
+        signals.completed(1, 0, out=0)
         fired.append(irq.take())
 
     assert (fired, seen) == ([1, 1, 1], [])
