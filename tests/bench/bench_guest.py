@@ -1,9 +1,10 @@
-"""The same guest, kernel and work with our device and with QEMU's own vmxnet3, in turn: A B A B, medians, spread.
+"""The same guest, kernel and work with our device and with QEMU's own, in turn: A B A B, medians, spread.
 
-    python -m tests.bench.bench_guest [ROUNDS]
+    python -m tests.bench.bench_guest [ROUNDS [NAME...]]       names: those of WORK; all
 
 Transmit is the packet generator of the kernel onto a port that takes everything; receive is a flood from a datagram
-socket; ping is answered by the far end of one. Our device is served by a process of its own, as `pvdev serve` does it.
+socket; ping is answered by the far end of one. A disk is one that is all zeros and keeps nothing, and fio uses it. Our
+device is served by a process of its own, as `pvdev serve` does it.
 """
 
 import os
@@ -17,18 +18,33 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
 from guest.flood import start_flood
 from guest.frames import DgramPeer, mac
 from guest.kit import Kit, find_kit
+from guest.storage import find_storage
 from guest.vm import Device, Vm, vfio_user
+
+from tests.guest.disks import Served
 
 GUEST_MAC, HOST_MAC, HOST_IP = "02:00:00:00:00:01", "02:00:00:00:00:fe", "192.0.2.1"
 ROUNDS, SECONDS = 3, 4
 
+DISK = 1 << 30
+FIO = {  # a way of disk_bench.sh -> what it measures
+    "randread-32": "4 KiB random read, depth 32, /s",
+    "randwrite-32": "4 KiB random write, depth 32, /s",
+    "randread-1": "4 KiB random read, depth 1, /s",
+    "randwrite-1": "4 KiB random write, depth 1, /s",
+    "read-8": "256 KiB read, depth 8, bytes/s",
+    "write-8": "256 KiB write, depth 8, bytes/s",
+}
+
 Make = Callable[..., AbstractContextManager[tuple[Device, list[str]]]]
+MakeDisk = Callable[[Path], AbstractContextManager[tuple[list[Device], list[str]]]]
 
 
 @contextmanager
@@ -114,11 +130,35 @@ def ping(kit: Kit, make: Make) -> dict[str, float]:
     return {"ping round trip, us": report.values["ping_us"], "first after idle, us": report.values["ping_idle_us"]}
 
 
-WORK: dict[str, Callable[[Kit, Make], dict[str, float]]] = {
-    "transmit-60": lambda kit, make: transmit(kit, make, 60),
-    "transmit-1500": lambda kit, make: transmit(kit, make, 1500),
-    "receive": receive,
-    "ping": ping,
+@contextmanager
+def our_disk(folder: Path) -> Iterator[tuple[list[Device], list[str]]]:
+    with Served(folder, "--disk", f"null:{DISK}") as served:
+        yield [vfio_user(served.socket)], []
+        served.end()
+
+
+@contextmanager
+def qemus_disk(folder: Path) -> Iterator[tuple[list[Device], list[str]]]:
+    yield (
+        ["pvscsi,id=s", "scsi-hd,bus=s.0,drive=d,scsi-id=0"],
+        ["-blockdev", f"null-co,node-name=d,size={DISK},read-zeroes=on"],
+    )
+
+
+def disk(kit: Kit, make: MakeDisk) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as name, make(Path(name)) as (devices, extra):
+        params: dict[str, str | int | float] = {"seconds": SECONDS, "ways": ",".join(FIO)}
+        report = Vm(kit, ["disk_bench"], devices=devices, extra=extra, params=params, deadline_s=120).run().check()
+    return {what: report.values[way] for way, what in FIO.items()}
+
+
+NICS, DISKS = (ours, qemus), (our_disk, qemus_disk)
+WORK: dict[str, tuple[Callable[[Kit, Any], dict[str, float]], tuple[Any, Any]]] = {
+    "transmit-60": (lambda kit, make: transmit(kit, make, 60), NICS),
+    "transmit-1500": (lambda kit, make: transmit(kit, make, 1500), NICS),
+    "receive": (receive, NICS),
+    "ping": (ping, NICS),
+    "disk": (disk, DISKS),
 }
 
 
@@ -126,18 +166,20 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     only = sys.argv[2:] or list(WORK)
     kit = find_kit(fetch=True)
+    find_storage(fetch=True)
     print(f"guest: QEMU {'.'.join(map(str, kit.qemu_version))}, Linux {kit.release}, {os.cpu_count()} processors here")
-    print(f"  {'':28} {'ours':>9} {'':>17} {'QEMU':>9} {'':>17}  ratio")
+    print(f"  {'':32} {'ours':>13} {'':>29} {'QEMU':>13} {'':>29}  ratio")
     for name in only:
         results: tuple[dict[str, list[float]], dict[str, list[float]]] = {}, {}
+        work, makes = WORK[name]
         for _ in range(rounds):
-            for side, make in zip(results, (ours, qemus), strict=True):
-                for what, value in WORK[name](kit, make).items():
+            for side, make in zip(results, makes, strict=True):
+                for what, value in work(kit, make).items():
                     side.setdefault(what, []).append(value)
         for what, values in results[0].items():
             theirs = results[1][what]
-            sides = "".join(f" {median(v):9,.0f} ({min(v):7,.0f}-{max(v):7,.0f})" for v in (values, theirs))
-            print(f"  {what:28}{sides}  {median(values) / median(theirs):.2f}", flush=True)
+            sides = "".join(f" {median(v):13,.0f} ({min(v):13,.0f}-{max(v):13,.0f})" for v in (values, theirs))
+            print(f"  {what:32}{sides}  {median(values) / median(theirs):.2f}", flush=True)
 
 
 if __name__ == "__main__":
