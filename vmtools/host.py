@@ -253,7 +253,7 @@ class Host:
         frame.rax = MASK32
 
     def _log(self, rest: bytes, now_ns: int) -> bytes:
-        line = rest[:LOG_LINE_MAX].decode("utf-8", "replace")
+        line = rest[:LOG_LINE_MAX].decode("utf-8", "replace").rstrip("\r\n")
         text = "".join(mark if mark.isprintable() else "?" for mark in line)
         self.log.append(text)
         if self.trace is not None:

@@ -1,0 +1,165 @@
+"""Every service of the host with an unmodified vmtoolsd, under the supervisor: one run, looked at from all sides."""
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.pair.test_tools_supervisor import Tools
+from vmtools.heartbeat import Pulse
+from vmtools.scenario import Scenario, parse
+from vmtools.snapshot import State
+
+CONFIGURATION = """
+[logging]
+log = false
+[guestinfo]
+poll-interval = 2
+stats-interval = 1
+[vmbackup]
+enableSyncDriver = false
+"""
+EVENING = """
+[[step]]
+ping = true
+
+[[step]]
+snapshot = true
+within = "20s"
+
+[[step]]
+sync-time = "on"
+
+[[step]]
+at = "6s"
+power = "suspend"
+within = "30s"
+
+[[step]]
+at = "6s"
+sync-time = "backward"
+expect = "failure"                # no program of ours sets this machine's clock
+
+[[step]]
+at = "6s"
+resolution = "800x600"
+expect = "failure"                # it has no display
+"""
+GREEN_NS, RED_NS = 600_000_000, 1_500_000_000
+
+
+class Evening:
+    """What `done` is asked: play the scenario, then stop the daemon until its host misses it, and let it go on."""
+
+    def __init__(self, tools: Tools, scenario: Scenario) -> None:
+        self.tools, self.scenario = tools, scenario
+        self.pulses: list[Pulse] = []
+        self.frozen: list[State] = []
+        self._stopped = False
+        tools.host.heartbeat.on_change.append(lambda pulse, now_ns: self.pulses.append(pulse))
+
+    def copy(self, now_ns: int) -> bool:
+        """The disks are copied."""
+        self.frozen.append(self.tools.host.snapshot.state)
+        return True
+
+    def done(self, pid: int) -> bool:
+        host = self.tools.host
+        gathered = bool(host.info.network.nics) and bool(host.info.statistics)
+        if self._stopped:
+            if self.pulses[-1] is Pulse.RED:
+                os.kill(pid, signal.SIGCONT)
+            return self.pulses[-1] is Pulse.GREEN and Pulse.RED in self.pulses
+        if self.scenario.done and gathered:
+            self.pulses[:] = [Pulse.GREEN]
+            self._stopped = True
+            os.kill(pid, signal.SIGSTOP)
+        return False
+
+
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory: pytest.TempPathFactory) -> Evening:
+    folder = tmp_path_factory.mktemp("evening")
+    (folder / "tools.conf").write_text(CONFIGURATION)
+    tools, scenario = Tools(folder), parse(EVENING)
+    tools.clock.set(time.time_ns(), time.monotonic_ns())
+    heart = tools.host.heartbeat
+    heart.green_ns, heart.red_ns = GREEN_NS, RED_NS
+    scenario.attach(tools.host)
+    played = Evening(tools, scenario)
+    tools.host.snapshot.copy = played.copy
+    assert tools.run("vmtoolsd", "-c", str(folder / "tools.conf"), done=played.done) == 0
+    return played
+
+
+@pytest.mark.slow
+def test_the_scenario_comes_about(evening: Evening) -> None:
+    assert evening.scenario.ok, evening.scenario.report()
+
+
+def test_the_daemon_breaks_no_rule(evening: Evening) -> None:
+    """But that of polling, while it was stopped."""
+    rules = evening.tools.host.rules
+
+    assert rules.numbers() == {"VMT-D-027"}, [str(violation) for violation in rules]
+
+
+def test_it_says_what_it_can(evening: Evening) -> None:
+    host = evening.tools.host
+
+    assert host.capabilities["hgfs_server"] == "toolbox 0"  # withdrawn at its end
+    assert host.capabilities.keys() >= {"statechange", "softpowerop_retry", "features", "guest_conf_directory"}
+    assert host.tools_version.endswith(" 4")
+    assert host.variables["vmtools.description"].startswith(b"open-vm-tools")
+
+
+def test_it_says_what_machine_it_runs_on(evening: Evening) -> None:
+    info = evening.tools.host.info
+
+    assert info.hostname == socket.gethostname()
+    assert "Linux" in info.os_full
+    assert info.build.startswith("build-")
+    assert info.uptime_s is not None
+    assert 0 <= float(Path("/proc/uptime").read_text().split()[0]) - info.uptime_s < 120
+    assert any(disk.name == "/" and 0 < disk.free < disk.size for disk in info.disks)
+    assert info.rejected == 0
+
+
+def test_its_addresses_and_memory_are_this_machine_s(evening: Evening) -> None:
+    info, host = evening.tools.host.info, evening.tools.host
+    total = int(Path("/proc/meminfo").read_text().split()[1])
+
+    assert {nic.mac for nic in info.network.nics} <= {
+        path.read_text().strip() for path in Path("/sys/class/net").glob("*/address")
+    }
+    assert host.variables["ip"].decode() in info.addresses
+    assert info.statistics["memTotal"] == total
+    assert 0 < info.statistics["memAvailable"] < total
+
+
+def test_disks_are_copied_while_it_is_frozen(evening: Evening) -> None:
+    last = evening.tools.host.snapshot.last
+
+    assert evening.frozen == [State.FROZEN]
+    assert last is not None
+    assert (last.ok, last.copied) == (True, True)
+    assert [name for name, _, _ in last.events if name != "req.keepAlive"][:2] == ["reset", "prov.snapshotCommit"]
+
+
+def test_power_scripts_run_and_tell(evening: Evening) -> None:
+    outcomes = [(outcome.operation, outcome.ok) for outcome in evening.tools.host.power.outcomes]
+
+    assert outcomes == [("power-on", True), ("suspend", True)]
+    assert "Executing script for state change 'OS_Suspend'." in evening.tools.host.log
+
+
+def test_it_reads_the_host_s_clock(evening: Evening) -> None:
+    assert evening.tools.host.timesync.samples > 0
+    assert set(evening.tools.clock.reads) == {55}
+
+
+def test_a_daemon_that_is_stopped_is_missed_and_welcome_back(evening: Evening) -> None:
+    assert evening.pulses[:4] == [Pulse.GREEN, Pulse.YELLOW, Pulse.RED, Pulse.GREEN]
