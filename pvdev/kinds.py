@@ -87,7 +87,7 @@ class Kind:
 @dataclass
 class Joined:
     """What takes part in a guest that is about to start. `machine`: QEMU's words for machine and memory, in place of
-    ours; `args`: further ones.
+    ours; `args`: further ones. `faults()`: what did not go as it should, one line; `pvdev boot` then fails.
 
     `carry` gets the devices of the guest, each with what tells its transport that it was touched another way.
     """
@@ -98,6 +98,7 @@ class Joined:
     carry: Callable[[Sequence[tuple[Device, Callable[[], None]]]], None] = lambda devices: None
     owns: ExitStack = field(default_factory=ExitStack)
     controls: Mapping[str, Callable[..., object]] = field(default_factory=dict)
+    faults: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True)

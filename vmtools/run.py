@@ -23,7 +23,7 @@ def run(program: tuple[str, ...], *, keep_powers: bool, strict: bool, quiet: boo
             code = supervisor.run(program, mask=herald.mask, started=lambda pid: herald.start())
     finally:
         made.close()
-    broken = bool(made.host.rules)
+    broken, fault = bool(made.host.rules), made.faults()
     if not quiet:
         answered = f"{supervisor.faults.calls} calls, {supervisor.faults.cpuids} CPUIDs, {supervisor.programs} programs"
         for line in (
@@ -32,7 +32,9 @@ def run(program: tuple[str, ...], *, keep_powers: bool, strict: bool, quiet: boo
             *served.report(made.host),
         ):
             print(f"pvdev: {line}" if not line.startswith(" ") else line, file=sys.stderr)
-    return 1 if strict and broken and not code else code
+    if fault:
+        print(f"pvdev: {fault}", file=sys.stderr)
+    return 1 if (fault or (strict and broken)) and not code else code
 
 
 command = click.Command(

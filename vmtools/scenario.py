@@ -18,7 +18,7 @@ TOML:
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,7 @@ class Scenario:
 
     steps: list[Step]
     at_boot: bool = False
+    on_end: Callable[[Step], None] = lambda step: None
     _host: Host | None = None
     _start_ns: int | None = None
 
@@ -70,6 +71,12 @@ class Scenario:
     def ok(self) -> bool:
         """Everything has come about as it was to."""
         return all(step.ok for step in self.steps)
+
+    @property
+    def fault(self) -> str | None:
+        """What did not come about, in one line."""
+        failed = [f"{step.name} ({step.why or 'not reached'})" for step in self.steps if not step.ok]
+        return f"scenario failed: {', '.join(failed)}" if failed else None
 
     def report(self) -> list[str]:
         """A line a step."""
@@ -127,6 +134,7 @@ class Scenario:
         step.why = why if step.wanted else "" if step.ok else "it worked"
         if self._host is not None and self._host.trace is not None:
             self._host.trace("scenario.ended", name=step.name, ok=int(step.ok), why=step.why)
+        self.on_end(step)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,6 +14,8 @@ from pvdev.errors import ConfigError
 from pvdev.trace import Value
 from vmtools.clock import Clock
 from vmtools.host import Host
+from vmtools.kept import Kept
+from vmtools.scenario import parse
 from vmtools.variables import TOTAL_MAX, Variables
 
 PREFIX = "guestinfo."
@@ -25,6 +27,10 @@ PARAMS: tuple[click.Parameter, ...] = (
         multiple=True,
         metavar="KEY=VALUE",
         help="a variable the guest finds: guestinfo.x=y; may be repeated",
+    ),
+    click.Option(["--keep"], metavar="FILE", help="keep the guest's variables in FILE, from one run to the next"),
+    click.Option(
+        ["--scenario"], metavar="FILE", help="what the host does to its guest when, in TOML (vmtools.scenario)"
     ),
     click.Option(["--log"], metavar="FILE", help='write what is heard and said to FILE, "-" for standard error'),
 )
@@ -60,10 +66,15 @@ def _shown(value: Value) -> str:
 
 
 class Served:
-    """A host and what a command needs around it. `turn` is held by whoever uses the host. `close` at the end."""
+    """A host and what a command needs around it. `turn` is held by whoever uses the host. `close` at the end.
 
-    def __init__(self, host: Host, log: Log | None, owns: ExitStack) -> None:
-        self.host, self.log, self.owns = host, log, owns
+    `faults()`: what did not go as it should, one line.
+    """
+
+    def __init__(
+        self, host: Host, log: Log | None, owns: ExitStack, faults: Callable[[], str | None] = lambda: None
+    ) -> None:
+        self.host, self.log, self.owns, self.faults = host, log, owns, faults
         self.turn = threading.RLock()
         host.trace = log
 
@@ -100,7 +111,35 @@ def options(values: Mapping[str, Any]) -> tuple[dict[str, Any], Log | None, Exit
 def build(values: Mapping[str, Any]) -> Served:
     """The host that `values` of PARAMS ask for. Raises `ConfigError`."""
     made, log, owns = options(values)
-    return Served(Host(**made), log, owns)
+    host = Host(**made)
+    with ExitStack() as undo:
+        undo.enter_context(owns)
+        faults = company(host, values, owns)
+        undo.pop_all()
+    return Served(host, log, owns, faults)
+
+
+def company(host: Host, values: Mapping[str, Any], owns: ExitStack) -> Callable[[], str | None]:
+    """A host's file of variables and its scenario, by values of PARAMS; what fails of them. Raises `ConfigError`."""
+    kept = Kept(Path(values["keep"]), host) if values["keep"] else None
+    if kept is not None:
+        owns.callback(kept.close)
+    scenario = None
+    if values["scenario"]:
+        try:
+            text = Path(values["scenario"]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--scenario {values['scenario']}: {getattr(error, 'strerror', 'no text')}") from error
+        scenario = parse(text)
+        scenario.on_end = lambda step: print(f"pvdev: scenario: {str(step).strip()}", file=sys.stderr, flush=True)
+        scenario.attach(host)
+
+    def faults() -> str | None:
+        if kept is not None and kept.fault is not None:
+            return kept.fault
+        return scenario.fault if scenario is not None else None
+
+    return faults
 
 
 def report(host: Host) -> list[str]:

@@ -109,6 +109,11 @@ class Snapshot:
         rpci.on("vmbackup.eventSet", self._event)
 
     @property
+    def busy(self) -> bool:
+        """Whether one is under way."""
+        return self.state is not State.IDLE
+
+    @property
     def frozen(self) -> bool:
         """Whether the guest's file systems are frozen, as far as it said."""
         return self.state is State.FROZEN

@@ -30,8 +30,8 @@ def duration(text: object) -> int:
     return int(float(found[1]) * UNITS[found[2]])
 
 
-def _part(text: object) -> Callable[[int], int]:
-    """Pages of memory of so many: "60%" of them, or "256M"."""
+def amount_of_memory(text: object) -> Callable[[int], int]:
+    """Of a number of pages, how many are meant by "60%" or "256M". Raises `ValueError`."""
     found = re.fullmatch(r"(\d{1,10})(%|K|M|G|)", text) if isinstance(text, str) else None
     if found is None or (found[2] == "%" and int(found[1]) > 100):
         raise ValueError(f'{text!r} is no amount of memory: write "60%" or "256M"')
@@ -46,7 +46,7 @@ def _done(now_ns: int) -> str | None:
 
 
 def _balloon(value: Any) -> Begin:
-    amount = _part(value)
+    amount = amount_of_memory(value)
 
     def begin(host: Host, now_ns: int) -> Check:
         balloon = host.balloon_device

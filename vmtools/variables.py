@@ -46,7 +46,7 @@ class Variables:
     def __setitem__(self, key: str, value: str | bytes) -> None:
         """The host sets a variable; no limit binds it. Raises `ValueError` for a key no guest could ask for."""
         name = _bytes(key)
-        if not _good(name):
+        if not good_key(name):
             raise ValueError(f"{key!r} names no variable: 1 to {KEY_MAX} bytes without spaces")
         self._put(name, _bytes(value))
         self._tell(name)
@@ -92,7 +92,7 @@ class Variables:
     def _set(self, rest: bytes, now_ns: int) -> bytes:
         """`info-set guestinfo.KEY VALUE`; the value runs to the end."""
         word, _, value = rest.partition(b" ")
-        if not word.startswith(PREFIX) or not _good(word[len(PREFIX) :]):
+        if not word.startswith(PREFIX) or not good_key(word[len(PREFIX) :]):
             self._note("VMT-D-032", "info-set", len(word))
             self.refusals += 1
             return refused("Invalid key")
@@ -128,5 +128,7 @@ def _bytes(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
-def _good(key: bytes) -> bool:
+def good_key(key: str | bytes) -> bool:
+    """Whether a guest could ask for it."""
+    key = _bytes(key)
     return 0 < len(key) <= KEY_MAX and not any(mark in key for mark in (b" ", b"\0"))

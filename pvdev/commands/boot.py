@@ -175,14 +175,18 @@ def boot(
         ui.violations(item.device.rules)
         if fault := item.faults():
             print(f"{item.device.name}: {fault}", file=sys.stderr)
+    failed = False
     for name, each in joined.items():
         print(f"{name}: ", end="")
         ui.violations(each.rules)
+        if fault := each.faults():
+            print(f"{name}: {fault}", file=sys.stderr)
+            failed = True
     if code:
         print(f"pvdev: QEMU ended with code {code}", file=sys.stderr)
         return 1
     logs = [*(item.device.rules for item in built), *(each.rules for each in joined.values())]
-    return 1 if strict and any(log.unknown() for log in logs) else 0
+    return 1 if failed or (strict and any(log.unknown() for log in logs)) else 0
 
 
 command = with_joinings(boot)
