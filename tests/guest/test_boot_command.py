@@ -40,15 +40,17 @@ def test_boot_runs_a_guest_with_a_disk_of_ours(guest_kit: Kit, tmp_path: Path) -
     assert (tmp_path / "x.img").read_bytes()[1 << 20 : 2 << 20].count(0) < 1 << 16  # noise
 
 
-def test_boot_runs_a_guest_that_finds_vmware_s_host(guest_kit: Kit) -> None:
+def test_boot_runs_a_guest_that_finds_vmware_s_host(guest_kit: Kit, tmp_path: Path) -> None:
+    (tmp_path / "scenario.toml").write_text('start = "boot"\n[[step]]\nballoon = "10%"\n')
     script = b"""# modules: vmw_balloon
 plan 2
 check hypervisor sh -c "dmesg | grep -q 'Hypervisor detected: VMware'"
 check balloon modprobe vmw_balloon
-sleep 1.5
+sleep 3
 """
     initrd = build_for(guest_kit, ["found"], files={"tests/found.sh": script})
     command = [sys.executable, "-m", "pvdev.cli", "boot", "--tools", "--tools-log", "-", "--strict"]
+    command += ["--tools-scenario", str(tmp_path / "scenario.toml"), "--tools-keep", str(tmp_path / "variables")]
     command += ["--kernel", str(guest_kit.kernel), "--initrd", str(initrd), "--memory", "512M"]
     command += ["--append", "console=ttyS0 quiet pvdev.test=found pvdev.timeout=50"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False)
@@ -58,6 +60,8 @@ sleep 1.5
     assert "not ok" not in done.stdout
     assert "tools: rules broken: none" in done.stdout
     assert "balloon.start" in done.stderr
+    assert "pvdev: scenario: 0.0 s  balloon 10%: ok" in done.stderr
+    assert (tmp_path / "variables").read_text() == "{}\n"
 
 
 @pytest.mark.parametrize(
