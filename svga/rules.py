@@ -36,7 +36,7 @@ DRIVER_RULES = (
     Rule("SVG-D-019", _A, "commands are committed, RESERVED 0, before they are waited for", "Linux"),
     Rule("SVG-D-020", _A, "RESERVED is cleared when commands are committed", "Linux"),
     Rule("SVG-D-021", _V, "modes asked for can be: not empty, not too large, in VRAM, of a known depth", "header"),
-    Rule("SVG-D-022", _A, "BYTES_PER_LINE is read after a mode is set", "VMware's kit"),
+    Rule("SVG-D-022", _A, "BYTES_PER_LINE is read after a mode is set", "VMware's kit", known="Linux"),
     Rule("SVG-D-023", _V, "BITS_PER_PIXEL is written only with 8BIT_EMULATION", "header"),
     Rule("SVG-D-024", _V, "PITCHLOCK is 0, or whole pixels and as long as a line", "header"),
     Rule("SVG-D-025", _A, "ENABLE is set when there is a size", "VMware's kit"),

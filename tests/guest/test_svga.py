@@ -1,24 +1,31 @@
 """An unmodified Linux 6.12 with its own vmwgfx driver on our display, over vfio-user, in each of its display units.
 
-SVGA3 only: QEMU without KVM does not carry the port at an odd address that SVGA II has. The driver is not removed: the
-vmwgfx of 6.12.117 then cancels a timer it has never set up (hrtimer_cancel in vmw_du_cleanup), and the kernel ends.
+SVGA3, and SVGA II where the plugin carries its ports: without it, QEMU drops the one at an odd address. The driver is
+not removed: the vmwgfx of 6.12.117 then cancels a timer it has never set up (hrtimer_cancel in vmw_du_cleanup), and the
+kernel ends.
 """
 
+import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 from guest.kit import Kit
 from guest.ktap import GuestReport
 from guest.vm import Vm, vfio_user
 
+from pvdev.qemu import Qemu
 from pvdev.transport.vfio_user import Server
 from svga.device import Svga
 from svga.display import Area, Watch
 from svga.rect import union
 from svga.served import defaults, make
+from vmtools.host import Host
+from vmtools.ways.plugin.guest import GuestLink
+from vmtools.ways.plugin.ram import Ram
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
@@ -29,6 +36,7 @@ COMPLAINTS = (  # what vmwgfx says on any machine whose processor does not call 
     "This configuration is likely broken.",
     "Please switch to a supported graphics device to avoid problems.",
 )
+OWN_COMPLAINT = "drm_plane_enable_fb_damage_clips() not called"  # of vmwgfx' legacy unit about itself
 
 
 def picture(width: int, height: int, seed: int) -> bytearray:
@@ -99,14 +107,30 @@ class Viewer:
 
 
 def boot(
-    kit: Kit, folder: Path, profile: str, *, append: str = "", processors: int = 1, times: int = 1
+    kit: Kit,
+    folder: Path,
+    profile: str,
+    *,
+    front: str = "svga3",
+    append: str = "",
+    processors: int = 1,
+    times: int = 1,
 ) -> tuple[Viewer, GuestReport]:
-    """One guest after the other on the same display; the last one's report."""
-    device, owns = make({**defaults(), "profile": profile})
+    """One guest after the other on the same display; the last one's report. SVGA II's ports go by the plugin."""
+    device, owns = make({**defaults(), "profile": profile, "front": front})
     with owns:
         server = Server()
-        server.add(device, folder / "display")
+        endpoint = server.add(device, folder / "display")
         viewer = Viewer(device)
+        plugin: dict[str, Any] = {}
+        if front == "svga2":
+            ram = Ram(512 << 20)
+            owns.callback(ram.close)
+            qemu = Qemu(kit.qemu, kit.qemu_version)
+            link = GuestLink(qemu, server, folder, Host(mem=ram.memory), ram, time.monotonic_ns)
+            owns.callback(link.close)
+            link.carry([(device, endpoint.touch)])
+            plugin = {"extra": link.args(), "accel": "tcg", "memory_path": ram.path}
 
         def drawn(name: str) -> None:
             viewer.event(name)
@@ -125,6 +149,7 @@ def boot(
                     smp=processors,
                     on_event=drawn,
                     deadline_s=180.0,
+                    **plugin,
                 )
                 report = vm.run().check()
             return viewer, report
@@ -245,3 +270,16 @@ def test_monitors_are_arranged_from_outside(guest_kit: Kit, tmp_path: Path, prof
     assert device.wishes.plugged == 3
     assert report.facts["unit"] == unit
     assert [str(broken) for broken in device.rules if not broken.rule.known] == []
+
+
+@pytest.mark.parametrize(("profile", "unit"), [("legacy", "Legacy"), ("screen-objects", "Screen Object")])
+def test_pictures_of_SVGA_II_whose_ports_a_plugin_carries(
+    guest_kit: Kit, tmp_path: Path, profile: str, unit: str
+) -> None:
+    """Through the FIFO; the port at an odd address would not pass QEMU's own vfio-user client."""
+    viewer, report = boot(guest_kit, tmp_path, profile, front="svga2")
+
+    assert viewer.seen == list(drawn("drm", "dirty", "cursor", "hidden"))
+    assert (report.facts["unit"], report.facts["version"]) == (unit, "2")
+    assert [line for line in report.dmesg if not (profile == "legacy" and line.endswith(OWN_COMPLAINT))] == []
+    assert [str(broken) for broken in viewer.device.rules if not broken.rule.known] == []
