@@ -6,9 +6,19 @@ from tests.bench import (
     bench_queues,
     bench_replay,
     bench_rings,
+    bench_tools,
     bench_transport,
     bench_vmtools,
 )
 
-for bench in (bench_rings, bench_queues, bench_capture, bench_transport, bench_replay, bench_pvscsi, bench_vmtools):
+for bench in (
+    bench_rings,
+    bench_queues,
+    bench_capture,
+    bench_transport,
+    bench_replay,
+    bench_pvscsi,
+    bench_vmtools,
+    bench_tools,
+):
     bench.main()

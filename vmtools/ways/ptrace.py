@@ -24,9 +24,9 @@ FOLLOW = _TRACEFORK | _TRACEVFORK | _TRACECLONE | _TRACEEXEC | _EXITKILL
 EVENT_EXEC, EVENT_STOP = 4, 128
 
 WAIT_ALL = 0x4000_0000 | 0x2000_0000  # __WALL: threads too; __WNOTHREAD: what this very thread started or traces
-SI_KERNEL, SEGV_MAPERR, SEGV_ACCERR = 0x80, 1, 2  # si_code: a general protection fault; page faults
+SEGV_ACCERR = 2  # si_code of a page fault
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.PyDLL(None, use_errno=True)  # none of these calls waits: the interpreter need not be let go for them
 _ptrace = _libc.ptrace
 _ptrace.restype = ctypes.c_long
 _ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
@@ -71,11 +71,6 @@ class SignalInfo:
         self._words = (ctypes.c_int32 * 32)()
         self._at = ctypes.addressof(self._words)
 
-    def code(self, tid: int) -> int:
-        """si_code."""
-        _request(_GETSIGINFO, tid, None, self._at)
-        return self._words[2]
-
     def fault(self, tid: int, code: int, address: int) -> None:
         """Make of the SIGSEGV at hand a page fault at `address`."""
         _request(_GETSIGINFO, tid, None, self._at)
@@ -109,6 +104,22 @@ def event_message(tid: int) -> int:
     message = ctypes.c_ulong()
     _request(_GETEVENTMSG, tid, None, ctypes.addressof(message))
     return message.value
+
+
+class Code:
+    """Looks at the instructions where stopped programs are."""
+
+    def __init__(self) -> None:
+        self._words = (ctypes.c_uint16 * 1)()
+        self._vectors = (ctypes.c_uint64 * 4)(ctypes.addressof(self._words), 2, 0, 2)
+        self._at = ctypes.addressof(self._vectors)
+
+    def at(self, tid: int, address: int) -> int:
+        """The two bytes at `address`, the first in the lower half; of what cannot be read, zeros."""
+        self._vectors[2] = address
+        self._words[0] = 0
+        _readv(tid, self._at, 1, self._at + 16, 1, 0)
+        return self._words[0]
 
 
 class Memory:

@@ -94,7 +94,7 @@ class Supervisor:
 
     def _serve(self, pid: int) -> int:
         """Until all have ended; how `pid` did. A child may be seen, and end, before its parent's fork is."""
-        how = 0
+        how, tasks, answer, resume = 0, self._tasks, self.faults.answer, ptrace.resume
         while True:
             try:
                 tid, status = os.waitpid(-1, ptrace.WAIT_ALL)
@@ -102,7 +102,11 @@ class Supervisor:
                 return how
             if status & 0xFF == 0x7F:
                 try:
-                    self._stopped(tid, status)
+                    if status == _SEGV_STOP:
+                        known = answer(tid, tasks.get(tid, tid))
+                        resume(tid, 0 if known else signal.SIGSEGV)
+                    else:
+                        self._stopped(tid, status)
                     continue
                 except Ended as end:
                     tid, status = end.tid, end.status
@@ -133,10 +137,6 @@ class Supervisor:
     # -- stops ------------------------------------------------------------------------------------------------------
 
     def _stopped(self, tid: int, status: int) -> None:
-        if status == _SEGV_STOP:
-            known = self.faults.answer(tid, self._tasks.get(tid, tid))
-            ptrace.resume(tid, 0 if known else signal.SIGSEGV)
-            return
         if tid not in self._tasks:
             self._tasks[tid] = _process(tid)
         event, number = status >> 16, status >> 8 & 0xFF
