@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 GROUP = "pvdev.devices"
 JOIN_GROUP = "pvdev.boot"
 
+Screens = Sequence[tuple[int, int, int, int]]  # x, y, width, height of each monitor, in pixels
+TellScreens = Callable[[Screens], bool]
+"""Tells a guest how its monitors are to be, from any thread; False: nobody there takes it."""
+
 
 @dataclass
 class Built:
@@ -34,6 +38,7 @@ class Built:
     owns: ExitStack = field(default_factory=ExitStack)  # ports and files to be closed at the end
     faults: Callable[[], str | None] = lambda: None  # what the host failed the device in, one line
     controls: Mapping[str, Callable[..., object]] = field(default_factory=dict)  # from outside; see `pvdev.control`
+    on_wish: Callable[[TellScreens], None] = lambda tell: None  # who is to hear how somebody would like its monitors
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class Joined:
     ours; `args`: further ones. `faults()`: what did not go as it should, one line; `pvdev boot` then fails.
 
     `carry` gets the devices of the guest, each with what tells its transport that it was touched another way.
+    `screens`: how the guest is told of its monitors, if it can be.
     """
 
     machine: Sequence[str]
@@ -99,6 +105,7 @@ class Joined:
     owns: ExitStack = field(default_factory=ExitStack)
     controls: Mapping[str, Callable[..., object]] = field(default_factory=dict)
     faults: Callable[[], str | None] = lambda: None
+    screens: TellScreens | None = None
 
 
 @dataclass(frozen=True)

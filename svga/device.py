@@ -105,9 +105,7 @@ class Svga:
         self.picture = Shown()
         self.picture.arrange = self._layout
         room = MOB_SIZE_MAX if caps & Cap.GBOBJECTS else self.vram.size
-        self.wishes = Wishes(
-            monitors, largest, room, absent=lambda: not self._enable, prefer=lambda w, h: self.modes.prefer(w, h)
-        )
+        self.wishes = Wishes(monitors, largest, room, prefer=lambda w, h: self.modes.prefer(w, h))
         self.picture.asked = self.wishes.ask
         self._words = words
         self._fences = Fences(self.causes, note, words if extended else None)
@@ -160,6 +158,7 @@ class Svga:
         )
         owners = (self, *self._parts, self.buffers)
         self.registers = Registers(self.profile, self._constants(largest), owners, note)
+        self.modes.absent = lambda: not self._enable
         self.modes.palette = lambda: bytes(self.registers.palette)
         self._ports = Ports(self.registers, lambda: self.causes.status, self.causes.acknowledge, note)
         handler = FlatRegisters(self.registers, note) if svga3 else self._ports
@@ -250,6 +249,7 @@ class Svga:
         return self._enable
 
     def _write_ENABLE(self, value: int) -> None:
+        self.modes.settle()
         before, self._enable = self._enable, value & (ENABLE_ENABLE | ENABLE_HIDE)
         self.modes.settle()
         if before & ENABLE_ENABLE and not value & ENABLE_ENABLE:

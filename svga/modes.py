@@ -66,6 +66,8 @@ class Modes:
         self._size, self.largest, self._fifo = size, largest, fifo
         self.depths = depths
         self._flat = Flat(vram)
+        self.absent: Callable[[], bool] = lambda: True  # whether no driver has the device
+        self._preferred: tuple[int, int] | None = None
         self.palette: Callable[[], bytes] = lambda: bytes(PALETTE_SIZE)
         self.reset()
 
@@ -83,21 +85,24 @@ class Modes:
         self._count, self._selected = 1, 0
 
     def prefer(self, width: int, height: int) -> None:
-        """The mode a driver finds that starts now. Nobody has the device; too large for its memory: as before."""
+        """The mode the next driver finds, unless it is too large for video memory.
+
+        From any thread: it is taken where the device works, once nobody has it.
+        """
         if 4 * width * height <= len(self.vram):
-            self._size, self._staged = (width, height), (width, height, 32)
-            self._pending = True
-            self.settle()
-            self.pitch_unread = False
+            self._size = self._preferred = width, height
 
     # -- what follows --------------------------------------------------------------------------------------------------
 
     @property
     def pending(self) -> bool:
-        return self._pending
+        return self._pending or (self._preferred is not None and self.absent())
 
     def settle(self) -> Mode:
         """Take what was written as the mode, or go back to what was before."""
+        if self._preferred is not None and self.absent():
+            preferred, self._preferred = self._preferred, None
+            self._staged, self._pending = (*preferred, 32), True
         if self._pending:
             self._pending = False
             width, height, bpp = self._staged

@@ -10,7 +10,7 @@ import click
 
 from pvdev import ui
 from pvdev.errors import ConfigError
-from pvdev.kinds import Built
+from pvdev.kinds import Built, TellScreens
 from pvdev.mem import SharedBlock
 from svga.device import Svga
 from svga.display import Area, Picture
@@ -97,7 +97,11 @@ def build(values: Mapping[str, Any]) -> Built:
     except BaseException:
         owns.close()
         raise
-    return Built(device, owns=owns, faults=screen.faults, controls=there)
+
+    def on_wish(tell: TellScreens) -> None:
+        device.wishes.tell = lambda areas: tell([(area.x, area.y, area.width, area.height) for area in areas])
+
+    return Built(device, owns=owns, faults=screen.faults, controls=there, on_wish=on_wish)
 
 
 class Screen:

@@ -18,8 +18,7 @@ Tell = Callable[[Sequence[Area]], bool]
 class Wishes:
     """`largest`: (width, height) of a monitor. `memory`: bytes there are for all together. `plugged`: monitors.
 
-    `tell` passes a wish on; False: nobody there takes it. `absent`: whether no driver has the device, and `prefer` then
-    takes the size the next one finds.
+    `tell` passes a wish on; False: nobody there takes it. `prefer` hears what size the next driver is to find.
     """
 
     def __init__(
@@ -28,11 +27,9 @@ class Wishes:
         largest: tuple[int, int],
         memory: int,
         *,
-        absent: Callable[[], bool],
         prefer: Callable[[int, int], None],
     ) -> None:
-        self.plugged, self._largest, self._memory = plugged, largest, memory
-        self._absent, self._prefer = absent, prefer
+        self.plugged, self._largest, self._memory, self._prefer = plugged, largest, memory, prefer
         self.tell: Tell = lambda areas: False
 
     def plug(self, count: int) -> None:
@@ -57,14 +54,13 @@ class Wishes:
         return None
 
     def ask(self, areas: Sequence[Area]) -> bool:
-        """Somebody would like the monitors so, the first one first; whether the guest hears of it.
+        """Somebody would like the monitors so, the first one first; whether the guest hears of it. From any thread.
 
-        Without a driver there is nobody to be told: the next one finds the size of the first monitor.
+        A driver that comes later finds the size of the first monitor.
         """
         if self.wrong(areas) is not None:
             return False
-        if self._absent():
-            self._prefer(areas[0].width, areas[0].height)
+        self._prefer(areas[0].width, areas[0].height)
         before = self.plugged
         self.plugged = max(before, len(areas))  # there before anybody is told to use them
         if self.tell(areas):

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 from pvdev.control import Loop
-from pvdev.kinds import Joined, Joining
+from pvdev.kinds import Joined, Joining, Screens, TellScreens
 from pvdev.qemu import Qemu
 from vmtools import served
 from vmtools.backdoor import Machine
@@ -31,7 +31,21 @@ def join(values: Mapping[str, Any], qemu: Qemu, loop: Loop, folder: Path, memory
         link = GuestLink(qemu, loop, folder, host, ram, time.monotonic_ns)
         owns.callback(link.close)
         undo.pop_all()
-    return Joined(ram.machine_args(), link.args(), host.rules, link.carry, owns, controls(host, ram), faults)
+    tell = screens(host, link.turn)
+    return Joined(ram.machine_args(), link.args(), host.rules, link.carry, owns, controls(host, ram), faults, tell)
+
+
+def screens(host: Host, turn: AbstractContextManager[object]) -> TellScreens:
+    """How the guest's monitors are to be, for the program there that arranges them; with `turn` held."""
+
+    def tell(wanted: Screens) -> bool:
+        with turn:
+            try:
+                return host.resolution.topology(wanted, time.monotonic_ns())
+            except ValueError:
+                return False
+
+    return tell
 
 
 def controls(host: Host, ram: Ram) -> Mapping[str, Callable[..., object]]:

@@ -163,6 +163,9 @@ def boot(
         for each in joined.values():
             each.carry([(endpoint.device, endpoint.touch) for endpoint in server.endpoints])
             args += each.args
+            if each.screens is not None:
+                for item in built:
+                    item.on_wish(each.screens)
         machine = next((each.machine for each in joined.values()), machine_args(memory))
         if control is not None:
             controls = {item.device.name: item.controls for item in built}

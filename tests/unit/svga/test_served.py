@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pvdev.errors import ConfigError
-from pvdev.kinds import Built, load, names
+from pvdev.kinds import Built, Screens, load, names
 from pvdev.transport.vfio_user import Server
 from pvdev.transport.vfio_user_port import VfioUserPort
 from svga.device import Svga
@@ -105,3 +105,16 @@ def test_layouts() -> None:
     for text in ("", "800", "800x600+1", "800x600,", "0x600", "800x600+0+0+0"):
         with pytest.raises(ConfigError, match=r"is no (monitor|size); write it like"):
             parse_layout(text)
+
+
+def test_somebody_who_can_tell_the_guest(built: Built) -> None:
+    heard: list[object] = []
+
+    def tell(screens: Screens) -> bool:
+        heard.append(list(screens))
+        return True
+
+    built.on_wish(tell)
+
+    assert built.controls["resize"]("800x600,640x480+800+0") == {"told": True}
+    assert heard == [[(0, 0, 800, 600), (800, 0, 640, 480)]]

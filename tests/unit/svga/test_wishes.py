@@ -10,7 +10,7 @@ from svga.driver.driver import MONITOR
 from svga.function import Video
 from svga.wire import Register
 from svga.wire_commands import Cmd3d, Format
-from tests.unit.svga.rig import Rig
+from tests.unit.svga.rig import Rig, W
 
 R = Register
 TWO = [Area(0, 0, 320, 240), Area(320, 0, 160, 120)]
@@ -64,6 +64,17 @@ def test_the_next_driver_finds_the_size_that_was_asked_for(legacy: Rig) -> None:
     second = legacy.driver.get(R.WIDTH), legacy.driver.get(R.HEIGHT)
 
     assert first == second == (100, 80)
+
+
+def test_a_wish_of_before_is_what_the_next_driver_finds(legacy: Rig) -> None:
+    """The one that is there goes on as it was."""
+    legacy.device.picture.ask([Area(0, 0, 100, 80)])
+    legacy.port.advance(1_000_000_000)
+    during = legacy.driver.get(R.WIDTH)
+    legacy.driver.close()
+
+    assert (during, legacy.driver.get(R.WIDTH), legacy.driver.get(R.HEIGHT)) == (W, 100, 80)
+    assert legacy.seen("SVG-D-021") == []
 
 
 WRONG = {
