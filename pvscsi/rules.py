@@ -143,4 +143,9 @@ DRIVER_RULES = (
     Rule("PVS-D-066", _A, "what is in a write cache is flushed before ADAPTER_RESET (close look)", "SBC-3"),
 )
 
+UNSEEN = {  # rules of the same list that no device can see broken, and why
+    "PVS-D-064": "a command stopped by a unit attention is sent again: one that looks the same may be another, and "
+    "when a driver gives up is its own affair",
+}
+
 RULES = RuleBook(DRIVER_RULES, MEMORY_RULES)

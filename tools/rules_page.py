@@ -20,6 +20,7 @@ from pvdev.rules import MEMORY_RULES, Rule
 from pvdev.suite import NUMBER, numbers_in
 from pvdev.transport.vfio_user_rules import CLIENT_RULES, SERVER_RULES
 from pvscsi.rules import DRIVER_RULES as ADAPTER_RULES
+from pvscsi.rules import UNSEEN as ADAPTER_UNSEEN
 from svga.rules import DRIVER_RULES as DISPLAY_RULES
 from svga.rules import UNSEEN as DISPLAY_UNSEEN
 from vmtools.rules import GUEST_RULES as TOOLS_RULES
@@ -72,6 +73,7 @@ SECTIONS = (
         "PVSCSI: the driver",
         "What the adapter checks of its driver; a close look is taken with `pvdev serve pvscsi --watch`.",
         ADAPTER_RULES,
+        ADAPTER_UNSEEN,
     ),
     Section("SVGA: the driver", "What the display checks of its driver.", DISPLAY_RULES, DISPLAY_UNSEEN),
     Section(

@@ -69,6 +69,7 @@ def command(device: str | None, as_json: bool, path: str, words: tuple[str, ...]
     pvdev control PATH link down
     pvdev control PATH link up --speed 1000
     pvdev control PATH link flap --times 10 --interval 0.5
+    pvdev control PATH resize 1280x800+0+0,800x600+1280+0
     """
     from pvdev.control import ask
 
