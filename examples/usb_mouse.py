@@ -8,8 +8,8 @@ import usb.core
 
 from svga.usb.backend import Backend
 from svga.usb.bus import Bus
-from svga.usb.hid import HidPointer
 from svga.usb.personas import PERSONAS
+from svga.usb.pointer import HidPointer
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""All pointers of a guest as one: a place goes to one that can be somewhere, a movement to one that moves. Pure.
+"""All pointers and keyboards of a guest as one pair of hands. Pure.
 
-A button is down on one pointer at a time: when another takes over, the first lets go.
+A place goes to a pointer that can be somewhere, a movement to one that moves, a key to a keyboard. A button
+is down on one pointer at a time: when another takes over, the first lets go.
 """
 
 from collections.abc import Sequence
@@ -26,14 +27,21 @@ class Pointer(Protocol):
     def wheel(self, steps: int, *, buttons: int | None = None) -> bool: ...
 
 
+class Keyboard(Protocol):
+    """One of a guest's keyboards: a `svga.usb.bus.Plug`."""
+
+    def key(self, code: int, down: bool) -> bool: ...
+
+
 class Pointers:
     """The pointers in order of preference: the first that takes something has it. Buttons: 1 left, 2 right, 4 middle.
 
-    Each method answers whether any took it.
+    Each method answers whether any took it. `viewer` is the same for whoever shows a picture (`svga.display.Hands`).
     """
 
-    def __init__(self, pointers: Sequence[Pointer] = ()) -> None:
-        self.pointers = tuple(pointers)
+    def __init__(self, pointers: Sequence[Pointer] = (), keyboards: Sequence[Keyboard] = ()) -> None:
+        self.pointers, self.keyboards = tuple(pointers), tuple(keyboards)
+        self.viewer = ViewerHands(self)
         self.buttons = 0
         self._last: Pointer | None = None
 
@@ -58,6 +66,13 @@ class Pointers:
         order += [each for each in self.pointers if each is not self._last]
         return any(self._took(each, each.wheel(steps, buttons=pressed)) for each in order)
 
+    def key(self, code: int, down: bool) -> bool:
+        """A key, by its XT scan code (set 1; an extended one with 0x80 added). All are told that it is up: the keyboard
+        it was pressed on need not be the first any more."""
+        if down:
+            return any(each.key(code, True) for each in self.keyboards)
+        return sum(each.key(code, False) for each in self.keyboards) > 0
+
     def _press(self, buttons: int | None) -> int:
         self.buttons = self.buttons if buttons is None else buttons
         return self.buttons
@@ -68,3 +83,25 @@ class Pointers:
                 self._last.wheel(0, buttons=0)
             self._last = pointer
         return taken
+
+
+class ViewerHands:
+    """`svga.display.Hands` by `Pointers`; what nobody takes is lost. There is no wheel that turns sideways."""
+
+    absolute = True
+
+    def __init__(self, pointers: Pointers) -> None:
+        self._pointers = pointers
+
+    def point(self, x: int, y: int, buttons: int) -> None:
+        self._pointers.point(x, y, buttons)
+
+    def move(self, dx: int, dy: int, buttons: int) -> None:
+        self._pointers.move(dx, dy, buttons)
+
+    def wheel(self, steps: int, sideways: int = 0) -> None:
+        if steps:
+            self._pointers.wheel(steps)
+
+    def key(self, code: int, down: bool) -> None:
+        self._pointers.key(code, down)

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from svga.console.server import Console
 
 MIB = 1 << 20
-USB_POINTERS = ("mouse", "tablet", "qemu-mouse")  # `svga.usb.personas`, which is loaded only with one of them
+USB_DEVICES = (
+    "mouse",
+    "tablet",
+    "qemu-mouse",
+    "keyboard",
+)  # `svga.usb.personas`, loaded with one only
 FIFO_SIZE = 2 * MIB
 
 
@@ -240,9 +245,9 @@ PARAMS: tuple[click.Parameter, ...] = (
     ),
     click.Option(
         ["--usb"],
-        type=click.Choice(USB_POINTERS),
+        type=click.Choice(USB_DEVICES),
         multiple=True,
-        help="plug a USB pointer in beside it, for --usbip; give it again for another",
+        help="plug a USB pointer or keyboard in beside it, for --usbip; give it again for another",
     ),
     click.Option(
         ["--usbip"],

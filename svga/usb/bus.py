@@ -8,15 +8,15 @@ from collections.abc import Callable
 from threading import Condition
 
 from pvdev.errors import ConfigError
-from svga.usb.hid import NAK, STALL, Answer, HidPointer
+from svga.usb.hid import NAK, STALL, Answer, HidDevice
 
 PORTS = 8
 
 
 class Plug:
-    """A pointer in a port of a bus. `busid` names it to USB/IP, "1-2"; `address` is its number on the bus."""
+    """A device in a port of a bus. `busid` names it to USB/IP, "1-2"; `address` is its number on the bus."""
 
-    def __init__(self, bus: "Bus", port: int, model: HidPointer) -> None:
+    def __init__(self, bus: "Bus", port: int, model: HidDevice) -> None:
         self.bus, self.port, self.model = bus, port, model
         self.busid, self.address = f"{bus.number}-{port}", port + 1  # 1 is the root hub's
         self.there = True
@@ -41,9 +41,11 @@ class Plug:
                     self.model.reset()
 
     def control(self, setup: bytes, data: bytes = b"") -> Answer:
-        """`HidPointer.control`; a pointer that is gone stalls."""
+        """`HidDevice.control`; a device that is gone stalls."""
         with self.bus.lock:
-            return self.model.control(setup, data) if self.there else STALL
+            answer = self.model.control(setup, data) if self.there else STALL
+            self.bus.lock.notify_all()  # what waits for a report may not get one any more
+            return answer
 
     def interrupt(self, endpoint: int) -> Answer:
         with self.bus.lock:
@@ -74,7 +76,7 @@ class Plug:
         return self.model.top
 
     def point(self, x: int, y: int, buttons: int | None = None) -> bool:
-        """`HidPointer.point`, and hosts that wait are told."""
+        """`HidDevice.point`, and hosts that wait are told."""
         return self._tell(lambda: self.model.point(x, y, buttons))
 
     def move(self, dx: int, dy: int, buttons: int | None = None) -> bool:
@@ -82,6 +84,9 @@ class Plug:
 
     def wheel(self, steps: int, *, buttons: int | None = None) -> bool:
         return self._tell(lambda: self.model.wheel(steps, buttons=buttons))
+
+    def key(self, code: int, down: bool) -> bool:
+        return self._tell(lambda: self.model.key(code, down))
 
     def _tell(self, do: Callable[[], bool]) -> bool:
         with self.bus.lock:
@@ -100,7 +105,7 @@ class Bus:
         self.plugs: tuple[Plug, ...] = ()
         self._listeners: tuple[Callable[[], None], ...] = ()
 
-    def plug(self, model: HidPointer) -> Plug:
+    def plug(self, model: HidDevice) -> Plug:
         """Plug it in to the first free port. Raises `ConfigError` when there is none."""
         with self.lock:
             taken = {plug.port for plug in self.plugs}

@@ -1,23 +1,21 @@
-"""A USB pointer: control requests, reports, and the hands that move it. Pure: time is an argument.
+"""A USB device of class HID: control requests, and when it reports. Pure: time is an argument.
 
-Ref: USB 2.0 chapter 9; HID 1.11, chapter 7 (requests) and appendix B (boot reports).
+What it reports is its subclass's: `svga.usb.pointer`, `svga.usb.keyboard`.
+
+Ref: USB 2.0 chapter 9; HID 1.11, chapter 7.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
-from struct import Struct
 
 from pvdev.rules import RuleLog
 from svga.rules import RULES
 from svga.usb import wire
-from svga.usb.motion import Motion
 from svga.usb.personas import CONFIGURATION_VALUE, INPUT_ENDPOINT, Persona
 from svga.usb.wire import HidRequest, Kind, Protocol, ReportType, Request
 
 IDLE_NS = 4_000_000  # a unit of SET_IDLE
-BOOT_SIZE = 3
-
-_RELATIVE, _ABSOLUTE = Struct("<Bbbb"), Struct("<BHHb")
 
 
 class Refusal(Enum):
@@ -31,8 +29,9 @@ STALL, NAK = Refusal.STALL, Refusal.NAK
 Answer = bytes | Refusal
 
 
-class HidPointer:
-    """One pointer. Hands call `point` or `move`, and `wheel`; a host `control` and `interrupt`.
+class HidDevice(ABC):
+    """One device. Hands call `point`, `move`, `wheel` or `key`, which answer whether it took it; a host `control` and
+    `interrupt`. A subclass overrides those it has, and says what is reported: `_next`, `_still`, `_forget`.
 
     `rules`: a log to share with other devices of the same guest.
     """
@@ -40,8 +39,8 @@ class HidPointer:
     def __init__(self, persona: Persona, rules: RuleLog | None = None) -> None:
         self.persona = persona
         self.rules = rules if rules is not None else RuleLog(RULES)
-        self.motion = Motion(persona.top)
         self.address = 0
+        self.lights = 0  # of a keyboard, as its host last set them
         self._handlers: dict[tuple[int, int], Callable[[int, int, int, bytes], Answer]] = {
             (wire.STANDARD_DEVICE | wire.IN, Request.GET_STATUS): self._device_status,
             (wire.STANDARD_INTERFACE | wire.IN, Request.GET_STATUS): self._interface_status,
@@ -73,43 +72,46 @@ class HidPointer:
     def _configure(self, value: int) -> None:
         self.configuration, self.protocol, self.idle = value, Protocol.REPORT, 0
         self.halted, self._told_ns = False, 0
-        self.motion.forget()
+        self.lights = 0
+        self._forget()
 
     # -- hands -----------------------------------------------------------------------------------------------------
 
     @property
     def top(self) -> int:
-        """What `point` counts to; 0: this pointer cannot be somewhere, it moves."""
+        """What `point` counts to; 0: this cannot be somewhere."""
         return self.persona.top
 
     def point(self, x: int, y: int, buttons: int | None = None) -> bool:
         """The pointer is there, each 0 to `top` over the whole desktop (`svga.aim`). `buttons`: 1 left, 2 right, 4
-        middle, and on; None: as before. False: it cannot, or no host has configured it."""
-        if not (self.top and self.configuration):
-            return False
-        self.motion.point(x, y, 0, self._pressed(buttons))
-        return True
+        middle, and on; None: as before. False, here as below: it cannot, or no host has configured it."""
+        return False
 
     def move(self, dx: int, dy: int, buttons: int | None = None) -> bool:
         """It moved by so many steps to the right and down."""
-        if self.top or not self.configuration:
-            return False
-        self.motion.move(dx, dy, 0, self._pressed(buttons))
-        return True
+        return False
 
     def wheel(self, steps: int, *, buttons: int | None = None) -> bool:
         """The wheel turned; up is positive."""
-        if not self.configuration:
-            return False
-        motion, pressed = self.motion, self._pressed(buttons)
-        if self.top:
-            motion.point(motion.x, motion.y, steps, pressed)
-        else:
-            motion.move(0, 0, steps, pressed)
-        return True
+        return False
 
-    def _pressed(self, buttons: int | None) -> int:
-        return self.motion.buttons if buttons is None else buttons & (1 << self.persona.buttons) - 1
+    def key(self, code: int, down: bool) -> bool:
+        """A key, by its XT scan code (set 1; an extended one with 0x80 added)."""
+        return False
+
+    # -- what a subclass reports -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _next(self) -> bytes | None:
+        """The next report; None: nothing happened."""
+
+    @abstractmethod
+    def _still(self) -> bytes:
+        """A report of how things are."""
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Nothing happened, and nothing is down."""
 
     # -- reports ---------------------------------------------------------------------------------------------------
 
@@ -117,28 +119,18 @@ class HidPointer:
         """What the endpoint at this address answers a look of the host's: a report, NAK, or STALL."""
         if endpoint != INPUT_ENDPOINT or not self.configuration or self.halted:
             return STALL
-        event = self.motion.take()
-        if event is None:
+        report = self._next()
+        if report is None:
             due = self.due()
             if due is None or now_ns < due:
                 return NAK
-            event = self._still()
+            report = self._still()
         self._told_ns = now_ns
-        return self._report(*event)
+        return report
 
     def due(self) -> int | None:
         """When a report comes although nothing has happened (SET_IDLE), in ns; None: never."""
         return self._told_ns + self.idle * IDLE_NS if self.idle and self.configuration else None
-
-    def _still(self) -> tuple[int, int, int, int]:
-        return self.motion.buttons, self.motion.x, self.motion.y, 0
-
-    def _report(self, buttons: int, x: int, y: int, turn: int) -> bytes:
-        if self.top:
-            return _ABSOLUTE.pack(buttons, x, y, turn)
-        if self.protocol == Protocol.BOOT:
-            return _RELATIVE.pack(buttons & 7, x, y, 0)[:BOOT_SIZE]
-        return _RELATIVE.pack(buttons, x, y, turn)
 
     # -- control requests ------------------------------------------------------------------------------------------
 
@@ -235,17 +227,23 @@ class HidPointer:
 
     def _get_report(self, value: int, index: int, length: int, data: bytes) -> Answer:
         """How things are now; it takes nothing away from the endpoint."""
-        if not self._here(index) or value != ReportType.INPUT << 8:
-            return STALL
-        return self._report(*self._still())
-
-    def _set_report(self, value: int, index: int, length: int, data: bytes) -> Answer:
-        """There is nothing to set: a report's own kind is taken and changes nothing, as HID 1.11 allows."""
         if not self._here(index):
             return STALL
-        if length > self.persona.report_size:
+        if value == ReportType.OUTPUT << 8 and self.persona.output:
+            return bytes((self.lights,))
+        return self._still() if value == ReportType.INPUT << 8 else STALL
+
+    def _set_report(self, value: int, index: int, length: int, data: bytes) -> Answer:
+        """Lights, where there are any. A report of its own kind is taken and changes nothing, as HID 1.11 allows."""
+        if not self._here(index):
+            return STALL
+        output = value == ReportType.OUTPUT << 8 and self.persona.output
+        if length > (output or self.persona.size):
             self.rules.note("SVG-D-068", self.persona.name, length)
             return STALL
+        if output:
+            self.lights = data[0] if length else 0
+            return b""
         return b"" if value == ReportType.INPUT << 8 else STALL
 
     def _get_idle(self, value: int, index: int, length: int, data: bytes) -> Answer:

@@ -1,4 +1,4 @@
-"""Who a USB pointer says it is: VMware's virtual mouse, and a tablet and a mouse as QEMU has them.
+"""Who a USB device says it is: VMware's virtual mouse, and a tablet, a mouse and a keyboard as QEMU has them.
 
 VMware's report descriptor is not published. Its length (46 bytes), its boot interface and the eight buttons and three
 axes Linux finds leave one conventional descriptor, which is ours; reports are four bytes.
@@ -35,13 +35,23 @@ _MOUSE_5 = bytes.fromhex(
     "0501 0930 0931 0938 1581 257F 7508 9503 8106"
     "C0 C0"
 )
+_KEYBOARD = bytes.fromhex(
+    "0501 0906 A101"  # generic desktop: a keyboard
+    "0507 19E0 29E7 1500 2501 7501 9508 8102"  # keys E0 to E7 (shifts, controls), a bit each
+    "9501 7508 8101"  # a byte of nothing
+    "0508 1901 2905 9505 7501 9102"  # from the host: five lights, a bit each
+    "9501 7503 9101"  # three bits of nothing
+    "0507 1900 29FF 1500 26FF00 9506 7508 8100"  # up to six keys that are down, a byte each
+    "C0"
+)
 
 
 @dataclass(frozen=True)
 class Persona:
-    """What one kind of pointer says of itself. `report`: its report descriptor; `buttons`: how many it has.
+    """What one kind of device says of itself. `report`: its report descriptor; `buttons`: how many it has.
 
-    `top`: X and Y are places, 0 to this; 0: they are movements. `boot`: it knows the BIOS's way to report too.
+    `top`: X and Y are places, 0 to this; 0: they are movements. `boot`: what it is to a BIOS, whose way to report it
+    knows too: a keyboard or a mouse; 0: nothing. `size`, `output`: bytes of a report, and of what a host may send.
     `texts`: maker, product and perhaps a serial number, strings 1 to 3; `labelled`: configuration and interface carry
     the maker's name. `interval`: ms between two looks of the host.
     """
@@ -53,18 +63,15 @@ class Persona:
     usb: int
     texts: tuple[str, ...]
     report: bytes
-    buttons: int
+    size: int
+    boot: int
+    output: int = 0
+    buttons: int = 0
     top: int = 0
-    boot: bool = True
     labelled: bool = False
     attributes: int = wire.CONFIGURATION_ALWAYS
     milliamperes: int = 100
     interval: int = 10
-
-    @property
-    def report_size(self) -> int:
-        """Bytes of an input report."""
-        return 6 if self.top else 4
 
     @cached_property
     def device(self) -> bytes:
@@ -117,7 +124,7 @@ class Persona:
             bNumEndpoints=1,
             bInterfaceClass=wire.CLASS_HID,
             bInterfaceSubClass=wire.SUBCLASS_BOOT if self.boot else 0,
-            bInterfaceProtocol=wire.PROTOCOL_MOUSE if self.boot else 0,
+            bInterfaceProtocol=self.boot,
             iInterface=self.labelled,
         )
 
@@ -140,6 +147,8 @@ class Persona:
         return bytes((2 + len(text), Kind.STRING)) + text
 
 
+_QEMU = 0x0627, 0x0001, 0x0000, 0x0110  # one number for all of its
+
 PERSONAS = {
     persona.name: persona
     for persona in (
@@ -151,24 +160,33 @@ PERSONAS = {
             0x0110,
             ("VMware", "VMware Virtual USB Mouse"),
             _MOUSE,
+            size=4,
+            boot=wire.PROTOCOL_MOUSE,
             buttons=8,
             labelled=True,
             attributes=wire.CONFIGURATION_ALWAYS | wire.SELF_POWERED,
             milliamperes=0,
             interval=1,
         ),
+        Persona("tablet", *_QEMU, ("QEMU", "QEMU USB Tablet", "42"), _TABLET, size=6, boot=0, buttons=3, top=0x7FFF),
         Persona(
-            "tablet",
-            0x0627,
-            0x0001,
-            0x0000,
-            0x0110,
-            ("QEMU", "QEMU USB Tablet", "42"),
-            _TABLET,
-            buttons=3,
-            top=0x7FFF,
-            boot=False,
+            "qemu-mouse",
+            *_QEMU,
+            ("QEMU", "QEMU USB Mouse", "89126"),
+            _MOUSE_5,
+            size=4,
+            boot=wire.PROTOCOL_MOUSE,
+            buttons=5,
         ),
-        Persona("qemu-mouse", 0x0627, 0x0001, 0x0000, 0x0110, ("QEMU", "QEMU USB Mouse", "89126"), _MOUSE_5, buttons=5),
+        Persona(
+            "keyboard",
+            *_QEMU,
+            ("QEMU", "QEMU USB Keyboard", "68284"),
+            _KEYBOARD,
+            size=8,
+            boot=wire.PROTOCOL_KEYBOARD,
+            output=1,
+        ),
     )
 }
+POINTERS = tuple(name for name, persona in PERSONAS.items() if persona.buttons)

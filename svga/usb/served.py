@@ -10,8 +10,7 @@ from pvdev.errors import ConfigError
 from pvdev.rules import RuleLog
 from svga.pointers import Pointers
 from svga.usb.bus import Bus
-from svga.usb.hid import HidPointer
-from svga.usb.personas import PERSONAS
+from svga.usb.models import model
 from svga.usb.usbip import UsbipServer, parse_address
 
 Controls = Mapping[str, Callable[..., object]]
@@ -38,8 +37,8 @@ def pointers(
         raise ConfigError(f"--usb {names[0]}: no guest could attach it; give --usbip 127.0.0.1:3240")
     bus = Bus()
     for name in names:
-        bus.plug(HidPointer(PERSONAS[name], rules))
-    hands = Pointers(bus.plugs)
+        bus.plug(model(name, rules))
+    hands = Pointers(bus.plugs, bus.plugs)
     with _moved_by(hand, hands, say), UsbipServer(bus, parse_address(address), say, rules) as server:
         host, port = server.address
         say(f"USB/IP at {host}:{port}; in a guest: modprobe vhci-hcd; usbip --tcp-port {port} attach -r HOST -b 1-1")
@@ -89,9 +88,14 @@ def controls(bus: Bus, hands: Pointers, rules: RuleLog) -> Controls:
     def wheel(steps: int) -> None:
         _taken(hands.wheel(steps), "pointer")
 
-    def plug(pointer: Literal["mouse", "tablet", "qemu-mouse"]) -> str:
-        busid = bus.plug(HidPointer(PERSONAS[pointer], rules)).busid
-        hands.pointers = bus.plugs
+    def key(code: int, what: Literal["down", "up", "press"]) -> None:
+        """By XT scan code: 30 is A."""
+        for down in {"down": (True,), "up": (False,), "press": (True, False)}[what]:
+            _taken(hands.key(code, down), "keyboard with that key")
+
+    def plug(device: Literal["mouse", "tablet", "qemu-mouse", "keyboard"]) -> str:
+        busid = bus.plug(model(device, rules)).busid
+        hands.pointers = hands.keyboards = bus.plugs
         return busid
 
     def unplug(busid: str) -> None:
@@ -99,20 +103,20 @@ def controls(bus: Bus, hands: Pointers, rules: RuleLog) -> Controls:
         if there is None:
             raise ConfigError(f"nothing is plugged in at {busid!r}; `usb` tells what is where")
         bus.unplug(there)
-        hands.pointers = bus.plugs
+        hands.pointers = hands.keyboards = bus.plugs
 
     def usb() -> object:
         return [
             {
                 "busid": plug.busid,
-                "pointer": plug.model.persona.name,
+                "device": plug.model.persona.name,
                 "attached": plug.holder is not None,
                 "configured": bool(plug.model.configuration),
             }
             for plug in bus.plugs
         ]
 
-    return {"point": point, "move": move, "wheel": wheel, "plug": plug, "unplug": unplug, "usb": usb}
+    return {"point": point, "move": move, "wheel": wheel, "key": key, "plug": plug, "unplug": unplug, "usb": usb}
 
 
 def _taken(taken: bool, what: str) -> None:

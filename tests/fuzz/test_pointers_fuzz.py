@@ -6,7 +6,8 @@ from struct import pack
 
 import pytest
 
-from svga.usb.hid import NAK, STALL, HidPointer
+from svga.usb.hid import NAK, STALL
+from svga.usb.models import model
 from svga.usb.personas import INPUT_ENDPOINT, PERSONAS
 from svga.usb.usbip_session import DATA_MOST, WAITING_MOST, Session
 from svga.usb.usbip_wire import CMD_SUBMIT, IN, RET_SUBMIT
@@ -70,7 +71,7 @@ def a_setup(rng: Random) -> bytes:
 @SEEDS
 @pytest.mark.parametrize("name", PERSONAS)
 def test_no_control_request_gets_out_of_a_pointer(name: str, seed: int) -> None:
-    rng, pointer = Random(f"{name} {seed}"), HidPointer(PERSONAS[name])
+    rng, pointer = Random(f"{name} {seed}"), model(name)
     for now in range(3000):
         setup = a_setup(rng)
         length = int.from_bytes(setup[6:], "little")
@@ -80,15 +81,18 @@ def test_no_control_request_gets_out_of_a_pointer(name: str, seed: int) -> None:
         pointer.move(number(rng, 16), -number(rng, 16), number(rng, 8))
         pointer.point(number(rng, 32), number(rng, 32), number(rng, 8))
         pointer.wheel(rng.randrange(-999, 999))
+        pointer.key(number(rng, 8), bool(rng.randrange(3)))
         report = pointer.interrupt(rng.choice((INPUT_ENDPOINT, number(rng, 8))), now * 1_000_000)
-        assert report in (STALL, NAK) or (isinstance(report, bytes) and len(report) <= pointer.persona.report_size)
+        assert report in (STALL, NAK) or (isinstance(report, bytes) and len(report) <= pointer.persona.size)
     pointer.reset()
     pointer.control(pack("<BBHHH", 0, 9, 1, 0, 0))
     pointer.wheel(1)
+    pointer.key(0x1E, True)
 
     report = pointer.interrupt(INPUT_ENDPOINT, 0)
     assert isinstance(report, bytes)
-    assert report[-1] == 1
+    at, value = {"keyboard": (2, 4)}.get(name, (pointer.persona.size - 1, 1))
+    assert report[at] == value
 
 
 # -- USB/IP ------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""An unmodified Linux 6.12 attaches our USB pointers over the network, and its input layer tells what hands did."""
+"""An unmodified Linux 6.12 attaches our USB devices over the network, and its input layer tells what hands did."""
 
 from queue import Queue
 
@@ -8,8 +8,7 @@ from guest.ktap import GuestReport
 from guest.vm import Vm
 
 from svga.usb.bus import Bus
-from svga.usb.hid import HidPointer
-from svga.usb.personas import PERSONAS
+from svga.usb.models import model
 from svga.usb.usbip import UsbipServer
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
@@ -17,6 +16,7 @@ pytestmark = [pytest.mark.guest, pytest.mark.slow]
 KEY, REL, ABS = 1, 2, 3
 LEFT, RIGHT, MIDDLE, SIDE, TASK = 272, 273, 274, 275, 279
 X, Y, WHEEL, WHEEL_HI_RES = 0, 1, 8, 11
+CAPS_LOCK = 0x3A  # as a scan code
 
 
 SEEN = {  # what came up to one SYN_REPORT each: type, code, value
@@ -36,6 +36,9 @@ SEEN = {  # what came up to one SYN_REPORT each: type, code, value
         f"{KEY}:{MIDDLE}:1 {ABS}:{X}:0 {ABS}:{Y}:16384",
     ],
     "other": [f"{KEY}:{SIDE}:1 {REL}:{X}:5 {REL}:{Y}:-6 {REL}:{WHEEL}:1 {REL}:{WHEEL_HI_RES}:120"],
+    "keys": [
+        f"{KEY}:{code}:{down}" for code, down in ((42, 1), (30, 1), (30, 0), (42, 0), (103, 1), (103, 0), (58, 1))
+    ],
     "again": [f"{REL}:{X}:-1 {REL}:{Y}:1"],
 }
 
@@ -47,11 +50,12 @@ class Hands:
         self.bus, self.plugs = bus, bus.plugs
         self.server_said: Queue[str] = Queue()
         self.after_detach: list[bool] = []
+        self.lit = False
 
     def event(self, name: str) -> None:
         """The guest looks at a pointer, or has let it go. All is done between two reads, so reports are the same ones
         each time."""
-        mouse, tablet, other = self.plugs
+        mouse, tablet, other, keyboard = self.plugs
         if name == "gone":
             while "let 1-1 go" not in self.server_said.get(timeout=20):
                 pass
@@ -73,6 +77,10 @@ class Hands:
             elif name == "other":
                 other.move(5, -6, 8)
                 other.wheel(1)
+            elif name == "keys":
+                for code, down in ((0x2A, 1), (0x1E, 1), (0x1E, 0), (0x2A, 0), (0xC8, 1), (0xC8, 0), (CAPS_LOCK, 1)):
+                    keyboard.key(code, bool(down))
+                self.lit = self.bus.lock.wait_for(lambda: keyboard.model.lights == 2, 30)
             elif name == "pull":
                 self.bus.unplug(tablet)
             elif name == "again":
@@ -83,8 +91,8 @@ class Hands:
 def bus() -> Bus:
     """One of each kind."""
     bus = Bus()
-    for name in ("mouse", "tablet", "qemu-mouse"):
-        bus.plug(HidPointer(PERSONAS[name]))
+    for name in ("mouse", "tablet", "qemu-mouse", "keyboard"):
+        bus.plug(model(name))
     return bus
 
 
@@ -138,6 +146,12 @@ def test_the_third_kind_too(report: GuestReport) -> None:
     assert told(report, "other") == SEEN["other"]
 
 
+def test_a_keyboard_types_and_its_lights_are_lit(report: GuestReport, hands: Hands) -> None:
+    """Linux's console lights caps lock when the key is pressed."""
+    assert told(report, "keys") == SEEN["keys"]
+    assert hands.lit
+
+
 def test_detached_and_attached_again(report: GuestReport, hands: Hands) -> None:
     assert told(report, "again") == SEEN["again"]
     assert hands.after_detach == [True, False]
@@ -145,13 +159,13 @@ def test_detached_and_attached_again(report: GuestReport, hands: Hands) -> None:
 
 def test_SVG_V_069_linux_finds_what_it_finds_on_vmware(report: GuestReport) -> None:
     """Eight buttons from BTN_LEFT on; X, Y and a wheel, also in its fine steps."""
-    assert report.facts["keys"].split()[0] == "ff0000"
+    assert report.facts["buttons"].split()[0] == "ff0000"
     assert int(report.facts["axes"], 16) == 1 << X | 1 << Y | 1 << WHEEL | 1 << WHEEL_HI_RES
 
 
 def test_pulled_on_our_side_it_is_gone_on_the_other(report: GuestReport, bus: Bus) -> None:
     assert [each.ok for each in report.results if each.name == "usb_pointers.tablet_gone"] == [True]
-    assert [plug.busid for plug in bus.plugs] == ["1-1", "1-3"]
+    assert [plug.busid for plug in bus.plugs] == ["1-1", "1-3", "1-4"]
 
 
 def test_linux_breaks_no_rule(report: GuestReport, hands: Hands) -> None:

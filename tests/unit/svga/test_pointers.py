@@ -2,6 +2,7 @@
 
 import pytest
 
+from svga.display import Hands
 from svga.pointers import Pointers
 from svga.usb.bus import Bus, Plug
 from svga.usb.personas import INPUT_ENDPOINT
@@ -66,3 +67,25 @@ def test_nobody_there() -> None:
     hands = Pointers()
 
     assert [hands.point(1, 1), hands.move(1, 1), hands.wheel(1)] == [False, False, False]
+
+
+def test_keys_go_to_the_keyboard() -> None:
+    bus = bus_of("mouse", "keyboard")
+    for plug in bus.plugs:
+        plug.control(bytes((0, 9, 1, 0, 0, 0, 0, 0)))
+    hands = Pointers(bus.plugs, bus.plugs)
+
+    assert [hands.key(0x1E, True), hands.key(0x1E, False), hands.key(0, True)] == [True, True, False]
+    assert [report(bus.plugs[1]) for _ in range(2)] == [b"\0\0\x04\0\0\0\0\0", bytes(8)]
+
+
+def test_a_viewer_s_hands(bus: Bus) -> None:
+    viewer: Hands = Pointers(bus.plugs, bus.plugs).viewer
+    viewer.point(0xFFFF, 0, 1)
+    viewer.wheel(1, -3)
+    viewer.wheel(0, 5)
+    viewer.move(2, 3, 0)
+    viewer.key(0x1E, True)
+
+    assert report(bus.plugs[1]) == b"\x01\xff\x7f\0\0\x01"
+    assert report(bus.plugs[0]) == b"\0\x02\x03\0"

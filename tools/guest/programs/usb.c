@@ -82,6 +82,8 @@ static int events(const char *name, uint32_t count, const char *ready)
 	while (count) {
 		if (read(fd, &seen, sizeof seen) != sizeof seen)
 			die("read");
+		if (seen.type == EV_KEY && seen.value == 2)
+			continue; /* a key that is held, told again by Linux itself */
 		if (seen.type == EV_KEY || seen.type == EV_REL || seen.type == EV_ABS) {
 			printf("%s%u:%u:%d", shown++ ? " " : "", seen.type, seen.code, seen.value);
 		} else if (seen.type == EV_SYN && seen.code == SYN_REPORT && shown) {

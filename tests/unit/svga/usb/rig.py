@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from svga.usb import usbip_wire as wire
 from svga.usb.bus import Bus
-from svga.usb.hid import HidPointer
-from svga.usb.personas import PERSONAS
+from svga.usb.models import model
 from svga.usb.usbip_session import Session
 from svga.usb.usbip_wire import Command, Op
 from svga.usb.wire import SETUP
@@ -64,7 +63,7 @@ def replies(data: bytes, reads: bool = True) -> list[Reply]:
 def bus_of(*names: str) -> Bus:
     bus = Bus()
     for name in names:
-        bus.plug(HidPointer(PERSONAS[name]))
+        bus.plug(model(name))
     return bus
 
 

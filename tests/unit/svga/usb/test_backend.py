@@ -11,8 +11,8 @@ import usb.util
 from pvdev.errors import ConfigError
 from svga.usb.backend import Backend
 from svga.usb.bus import PORTS, Bus, Plug
-from svga.usb.hid import HidPointer
 from svga.usb.personas import PERSONAS
+from svga.usb.pointer import HidPointer
 
 MOUSE, TABLET = (0x0E0F, 0x0003), (0x0627, 0x0001)
 
@@ -139,6 +139,17 @@ def test_a_halted_endpoint(mouse: usb.core.Device, plug: Plug) -> None:
     plug.move(1, 0)
 
     assert bytes(mouse.read(0x81, 8, 1)) == b"\0\x01\0\0"
+
+
+def test_a_read_ends_when_its_endpoint_is_halted(mouse: usb.core.Device, plug: Plug) -> None:
+    mouse.set_configuration()
+    halting = Thread(target=lambda: plug.control(bytes((2, 3, 0, 0, 0x81, 0, 0, 0))))
+    halting.start()
+    with pytest.raises(usb.core.USBError) as error:
+        mouse.read(0x81, 8, 10_000)
+    halting.join()
+
+    assert error.value.errno == errno.EPIPE
 
 
 def test_reset_keeps_the_configuration(mouse: usb.core.Device, plug: Plug) -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from svga.usb.hid import NAK, STALL, Answer, HidPointer
+from svga.usb.hid import NAK, STALL, Answer, HidDevice
 from svga.usb.personas import INPUT_ENDPOINT, PERSONAS
+from svga.usb.pointer import HidPointer
 from svga.usb.wire import SETUP, HidRequest, Kind, Request
 
 MS = 1_000_000
@@ -14,7 +15,7 @@ R, H = Request, HidRequest
 
 
 def ask(
-    pointer: HidPointer, kind: int, request: int, value: int = 0, index: int = 0, length: int = 0, data: bytes = b""
+    pointer: HidDevice, kind: int, request: int, value: int = 0, index: int = 0, length: int = 0, data: bytes = b""
 ) -> Answer:
     setup = SETUP.encode(bmRequestType=kind, bRequest=request, wValue=value, wIndex=index, wLength=length)
     return pointer.control(setup, data)
@@ -24,7 +25,7 @@ def report(pointer: HidPointer, now_ns: int = 0) -> Answer:
     return pointer.interrupt(INPUT_ENDPOINT, now_ns)
 
 
-def broken(pointer: HidPointer) -> list[str]:
+def broken(pointer: HidDevice) -> list[str]:
     return [violation.rule.number for violation in pointer.rules]
 
 

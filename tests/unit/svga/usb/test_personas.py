@@ -4,11 +4,11 @@ import pytest
 
 from svga.usb import fields
 from svga.usb.fields import BUTTON, DESKTOP, WHEEL, X, Y
-from svga.usb.hid import HidPointer
-from svga.usb.personas import INPUT_ENDPOINT, PERSONAS, Persona
+from svga.usb.personas import INPUT_ENDPOINT, PERSONAS, POINTERS, Persona
+from svga.usb.pointer import HidPointer
 from svga.usb.wire import SETUP
 
-ALL = pytest.mark.parametrize("persona", PERSONAS.values(), ids=PERSONAS)
+ALL = pytest.mark.parametrize("persona", [PERSONAS[name] for name in POINTERS], ids=POINTERS)
 
 
 def act(persona: Persona) -> bytes:
@@ -27,7 +27,7 @@ def act(persona: Persona) -> bytes:
 
 @ALL
 def test_SVG_V_069_a_report_is_as_long_as_its_descriptor_says(persona: Persona) -> None:
-    assert fields.size(persona.report) == persona.report_size == len(act(persona))
+    assert fields.size(persona.report) == persona.size == len(act(persona))
 
 
 @ALL

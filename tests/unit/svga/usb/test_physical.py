@@ -12,9 +12,9 @@ from pvdev.errors import ConfigError
 from svga.pointers import Pointers
 from svga.usb.backend import Backend, Handle
 from svga.usb.bus import Bus, Plug
-from svga.usb.hid import HidPointer
 from svga.usb.personas import PERSONAS, Persona
 from svga.usb.physical import Mouse, open_mouse, parse_name
+from svga.usb.pointer import HidPointer
 from tests.unit.svga.usb.rig import bus_of
 from tests.unit.svga.usb.test_fields import NUMBERED
 

@@ -12,7 +12,7 @@ from pvdev.control import call
 from pvdev.errors import ConfigError
 from pvdev.rules import RuleLog
 from svga.rules import RULES
-from svga.served import USB_POINTERS, build, defaults
+from svga.served import USB_DEVICES, build, defaults
 from svga.usb import physical
 from svga.usb.backend import Backend
 from svga.usb.personas import PERSONAS
@@ -24,7 +24,7 @@ from tests.unit.svga.usb.test_usbip import take
 
 
 def test_the_names_are_the_personas() -> None:
-    assert list(USB_POINTERS) == list(PERSONAS)
+    assert list(USB_DEVICES) == list(PERSONAS)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_client_sees_what_is_done_from_outside() -> None:
             with pytest.raises(ConfigError, match="no guest has a mouse of ours"):
                 call("move", controls["move"], [1, 1], {})
             assert call("usb", controls["usb"], [], {}) == [
-                {"busid": "1-1", "pointer": "tablet", "attached": True, "configured": True}
+                {"busid": "1-1", "device": "tablet", "attached": True, "configured": True}
             ]
 
     assert lines[1] == "  1-1  QEMU USB Tablet (tablet)"
@@ -73,7 +73,7 @@ def test_plugged_and_pulled_from_outside() -> None:
             call("unplug", controls["unplug"], ["1-1"], {})
         there = call("usb", controls["usb"], [], {})
 
-    assert there == [{"busid": "1-2", "pointer": "mouse", "attached": False, "configured": False}]
+    assert there == [{"busid": "1-2", "device": "mouse", "attached": False, "configured": False}]
 
 
 def test_a_mouse_on_a_desk_moves_them(monkeypatch: pytest.MonkeyPatch) -> None:
