@@ -88,10 +88,13 @@ class Pointers:
 class ViewerHands:
     """`svga.display.Hands` by `Pointers`; what nobody takes is lost. There is no wheel that turns sideways."""
 
-    absolute = True
-
     def __init__(self, pointers: Pointers) -> None:
         self._pointers = pointers
+
+    @property
+    def absolute(self) -> bool:
+        """Whether a place means anything: False where there are mice only."""
+        return any(each.top for each in self._pointers.pointers) or not self._pointers.pointers
 
     def point(self, x: int, y: int, buttons: int) -> None:
         self._pointers.point(x, y, buttons)

@@ -13,7 +13,7 @@ from pvdev.errors import ConfigError
 from pvdev.kinds import Built, TellScreens
 from pvdev.mem import SharedBlock
 from svga.device import Svga
-from svga.display import Area, Picture
+from svga.display import Area, Hands, Picture
 from svga.function import Video
 from svga.profiles import FRONTS, PROFILES
 from svga.wire import MAX_DISPLAYS, SCREEN_SIZE_MAX
@@ -89,19 +89,22 @@ def build(values: Mapping[str, Any]) -> Built:
     """A served display, shown wherever `--display` says. Raises `ConfigError`."""
     device, owns = make(values)
     try:
-        screen = Screen(device.picture, values["hands"])
-        owns.callback(screen.close)
-        for text in values["display"]:
-            screen.display(text)
-        there = {**controls(device), **screen.controls}
+        hands: Hands | str | None = values["hands"]
+        there = controls(device)
         if values["usb"] or values["usbip"] or values["hand"]:
             from svga.usb.served import pointers
 
             options = values["usb"], values["usbip"], values["hand"]
-            there |= owns.enter_context(pointers(*options, device.rules))
+            plugged, more = owns.enter_context(pointers(*options, device.rules))
+            hands, there = hands or plugged.viewer, {**there, **more}
+        screen = Screen(device.picture, hands)
+        owns.callback(screen.close)
+        for text in values["display"]:
+            screen.display(text)
     except BaseException:
         owns.close()
         raise
+    there = {**there, **screen.controls}
 
     def on_wish(tell: TellScreens) -> None:
         device.wishes.tell = lambda areas: tell([(area.x, area.y, area.width, area.height) for area in areas])
@@ -112,11 +115,11 @@ def build(values: Mapping[str, Any]) -> Built:
 class Screen:
     """The console of a served display, loaded when somebody wants to look."""
 
-    def __init__(self, picture: Picture, hands: str | None) -> None:
-        """`hands`: of `--hands`. Raises `ConfigError`."""
+    def __init__(self, picture: Picture, hands: Hands | str | None) -> None:
+        """`hands`: what moves, or as `--hands` has it. Raises `ConfigError`."""
         self._picture, self._hands = picture, hands
         self._console: Console | None = None
-        if hands is not None:
+        if isinstance(hands, str):
             self._made()
         self.controls: Mapping[str, Callable[..., object]] = {
             "display": self.display,
@@ -238,7 +241,9 @@ PARAMS: tuple[click.Parameter, ...] = (
         "repeated (docs/CONSOLE.md)",
     ),
     click.Option(
-        ["--hands"], help="where a viewer's pointer and keys go: qmp:PATH, the monitor socket of the guest's QEMU"
+        ["--hands"],
+        help="where a viewer's pointer and keys go: qmp:PATH, the monitor socket of the guest's QEMU; else to what --usb "
+        "plugged in",
     ),
     click.Option(
         ["--vga/--no-vga"], default=False, show_default=True, help="say to be of class VGA; nothing is behind it"

@@ -23,8 +23,9 @@ def _say(line: str) -> None:
 @contextmanager
 def pointers(
     names: Sequence[str], address: str | None, hand: str | None, rules: RuleLog, say: Callable[[str], None] = _say
-) -> Iterator[Controls]:
-    """Pointers of these personas behind a USB/IP server, for as long as the context lasts; what moves them.
+) -> Iterator[tuple[Pointers, Controls]]:
+    """Devices of these personas behind a USB/IP server, for as long as the context lasts: hands that move them, and
+    what can be asked of them from outside.
 
     `hand`: the mouse of this machine that does too. Raises `ConfigError` where one option lacks the other, when the
     server cannot listen, and when there is no such mouse.
@@ -44,7 +45,7 @@ def pointers(
         say(f"USB/IP at {host}:{port}; in a guest: modprobe vhci-hcd; usbip --tcp-port {port} attach -r HOST -b 1-1")
         for plug in bus.plugs:
             say(f"  {plug.busid}  {plug.model.persona.texts[1]} ({plug.model.persona.name})")
-        yield controls(bus, hands, rules)
+        yield hands, controls(bus, hands, rules)
 
 
 @contextmanager

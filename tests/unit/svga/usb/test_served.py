@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from svga.usb.personas import PERSONAS
 from svga.usb.physical import open_mouse
 from svga.usb.served import pointers
 from svga.usb.usbip_wire import DEVICE, IN, RET_SUBMIT
-from tests.unit.svga.usb.rig import bus_of, control, replies, req_import, submit
+from tests.unit.svga.usb.rig import DEVID, bus_of, control, replies, req_import, submit
 from tests.unit.svga.usb.test_usbip import take
 
 
@@ -48,7 +49,7 @@ def test_what_cannot_be_is_one_line(values: dict[str, Any], mend: str) -> None:
 
 def test_a_client_sees_what_is_done_from_outside() -> None:
     lines: list[str] = []
-    with pointers(["tablet"], "127.0.0.1:0", None, RuleLog(RULES), lines.append) as controls:
+    with pointers(["tablet"], "127.0.0.1:0", None, RuleLog(RULES), lines.append) as (_, controls):
         port = int(lines[0].split(";")[0].rsplit(":", 1)[1])
         with socket.create_connection(("127.0.0.1", port), 20.0) as sock:
             sock.sendall(req_import("1-1") + control(1, 0, 9, 1) + submit(2, IN, 1, 6))
@@ -66,7 +67,7 @@ def test_a_client_sees_what_is_done_from_outside() -> None:
 
 
 def test_plugged_and_pulled_from_outside() -> None:
-    with pointers(["tablet"], "127.0.0.1:0", None, RuleLog(RULES), lambda line: None) as controls:
+    with pointers(["tablet"], "127.0.0.1:0", None, RuleLog(RULES), lambda line: None) as (_, controls):
         assert call("plug", controls["plug"], ["mouse"], {}) == "1-2"
         call("unplug", controls["unplug"], ["1-1"], {})
         with pytest.raises(ConfigError, match="nothing is plugged in at '1-1'"):
@@ -107,3 +108,34 @@ def test_the_command(tmp_path: Path) -> None:
     assert said[0].startswith("USB/IP at 127.0.0.1:")
     assert said[1:] == ["  1-1  VMware Virtual USB Mouse (mouse)\n", "  1-2  QEMU USB Tablet (tablet)\n"]
     assert (process.returncode, rest) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_viewer_s_pointer_and_keys_reach_who_attached_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """From RFB at one end to USB/IP at the other."""
+    options = {"display": ("rfb:127.0.0.1:0",), "usb": ("tablet", "keyboard"), "usbip": "127.0.0.1:0"}
+    built = build({**defaults(), **options})
+    said = capsys.readouterr().err
+    usbip = int(said.split("USB/IP at 127.0.0.1:")[1].split(";")[0])
+    rfb = int(said.split("screen at 127.0.0.1:")[1].split()[0])
+    with (
+        built.owns,
+        socket.create_connection(("127.0.0.1", rfb), 20.0) as viewer,
+        socket.create_connection(("127.0.0.1", usbip), 20.0) as tablet,
+        socket.create_connection(("127.0.0.1", usbip), 20.0) as keyboard,
+    ):
+        for sock, busid, devid in ((tablet, "1-1", 0x10002), (keyboard, "1-2", 0x10003)):
+            host(sock, busid, devid)
+        viewer.sendall(b"RFB 003.008\n\1\1")
+        take(viewer, 12 + 2 + 4 + 24)
+        viewer.sendall(pack(">BBHH", 5, 1, 639, 0) + pack(">BBxxI", 4, 1, ord("a")))
+
+        assert replies(take(tablet, RET_SUBMIT.size + 6))[0].data == b"\x01\xff\x7f\0\0\0"
+        assert replies(take(keyboard, RET_SUBMIT.size + 8))[0].data == b"\0\0\x04\0\0\0\0\0"
+
+
+def host(sock: socket.socket, busid: str, devid: int) -> None:
+    """Import that, configure it, and wait for a report."""
+    configure = control(1, 0, 9, 1).replace(DEVID.to_bytes(4, "big"), devid.to_bytes(4, "big"), 1)
+    sock.sendall(req_import(busid) + configure + submit(2, IN, 1, 8, devid=devid))
+    take(sock, 8 + DEVICE.size + RET_SUBMIT.size)
