@@ -242,8 +242,8 @@ PARAMS: tuple[click.Parameter, ...] = (
     ),
     click.Option(
         ["--hands"],
-        help="where a viewer's pointer and keys go: qmp:PATH, the monitor socket of the guest's QEMU; else to what --usb "
-        "plugged in",
+        help="where a viewer's pointer and keys go: qmp:PATH, the monitor socket of the guest's QEMU; else to what "
+        "--usb plugged in",
     ),
     click.Option(
         ["--vga/--no-vga"], default=False, show_default=True, help="say to be of class VGA; nothing is behind it"
