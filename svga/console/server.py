@@ -25,8 +25,10 @@ START_S = 10.0
 T = TypeVar("T")
 
 
-class Closable(Protocol):
+class Listens(Protocol):
     def close(self) -> object: ...
+
+    async def wait_closed(self) -> object: ...
 
 
 class Console:
@@ -39,7 +41,8 @@ class Console:
         self.picture, self.name = picture, name
         self.hands: Hands = open_hands(hands) if isinstance(hands, str) else hands or NoHands()
         self.displays: dict[str, str] = {}  # specification -> where it is
-        self._open: list[Closable] = []
+        self._servers: list[Listens] = []
+        self._recorders: list[record.Recorder] = []
         self._viewers: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -53,7 +56,7 @@ class Console:
             raise ConfigError(f"display {text!r} is open already")
         if display.kind == "png":
             recorder = record.open_recorder(self.picture, display)
-            self._open.append(recorder)
+            self._recorders.append(recorder)
             self.displays[text] = where = str(recorder.folder)
             return where
         at = address.address(display)
@@ -80,7 +83,7 @@ class Console:
 
     def faults(self) -> str | None:
         """What a recorder failed in, one line."""
-        return next((each.fault for each in self._open if isinstance(each, record.Recorder) and each.fault), None)
+        return next((each.fault for each in self._recorders if each.fault), None)
 
     @property
     def viewers(self) -> int:
@@ -99,9 +102,8 @@ class Console:
 
     def close(self) -> None:
         """Let every viewer go; again: nothing."""
-        for each in self._open:
-            if isinstance(each, record.Recorder):
-                each.close()
+        for each in self._recorders:
+            each.close()
         loop, thread = self._loop, self._thread
         if loop is not None and thread is not None:
             self.run(self._end())
@@ -109,7 +111,8 @@ class Console:
             thread.join(START_S)
             loop.close()
             self._loop = self._thread = None
-        self._open.clear()
+        self._recorders.clear()
+        self._servers.clear()
         self.displays.clear()
 
     def __enter__(self) -> "Console":
@@ -121,14 +124,18 @@ class Console:
     # -- in the console's thread ---------------------------------------------------------------------------------------
 
     async def _end(self) -> None:
-        for each in self._open:
-            if not isinstance(each, record.Recorder):
-                each.close()
+        for viewer in self._viewers:
+            viewer.cancel()
+        await asyncio.gather(*self._viewers, return_exceptions=True)
+        for each in self._servers:
+            each.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(each.wait_closed(), FAREWELL_S)
         mine = asyncio.current_task()
-        tasks = [task for task in asyncio.all_tasks() if task is not mine]
-        for task in tasks:
+        rest = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in rest:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*rest, return_exceptions=True)
 
     async def _serve_rfb(self, host: Host, sock: socket.socket) -> None:
         async def viewer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -146,12 +153,12 @@ class Console:
                 finally:
                     writer.transport.abort()
 
-        self._open.append(await asyncio.start_server(viewer, sock=sock, limit=CHUNK))
+        self._servers.append(await asyncio.start_server(viewer, sock=sock, limit=CHUNK))
 
     async def _serve_web(self, host: Host, sock: socket.socket, at: address.Address, files: Path) -> None:
         from svga.console import web
 
-        self._open.append(await web.serve(partial(self.attend, host), sock, at, files))
+        self._servers.append(await web.serve(partial(self.attend, host), sock, at, files))
 
     async def attend(self, host: Host, read: Any, write: Any) -> str | None:
         """One viewer, when there is room for another."""

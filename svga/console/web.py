@@ -23,7 +23,7 @@ from websockets.http11 import Request, Response
 from pvdev.errors import ConfigError
 from pvdev.qemu import cache_dir
 from svga.console.address import Address
-from svga.console.viewer import Read, Write
+from svga.console.viewer import FAREWELL_S, Read, Write
 
 SOCKET, PAGE = "/websockify", "vnc.html"
 FIRST = f"/{PAGE}?autoconnect=true&resize=scale"
@@ -86,6 +86,7 @@ async def serve(
         max_size=FRAME_MOST,
         max_queue=2,
         ping_interval=None,
+        close_timeout=FAREWELL_S,
         server_header=None,
         logger=QUIET,
     )
