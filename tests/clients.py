@@ -62,7 +62,8 @@ def captured(address: str, folder: Path, encoding: str = "RAW", password: str | 
     """What vncdotool sees."""
     file = folder / f"{encoding}.png"
     vncdo(address, "capture", str(file), encoding=encoding, password=password)
-    return Image.open(file).convert("RGB")
+    with Image.open(file) as shot:
+        return shot.convert("RGB")
 
 
 class Browser:

@@ -39,29 +39,28 @@ async def attend(host: Host, read: Read, write: Write) -> str:
             news.set()
 
     async def tell() -> None:
-        last, began = 0.0, True
-        while session.closed is None:
-            if not began:
-                due = session.due()
-                if due is None:
-                    await news.wait()
-                else:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(news.wait(), max(due - loop.time(), 0))
-            began = False
+        last = 0.0
+        while True:
+            over = session.closed is not None
             session.tick(loop.time())
             if session.owed and (left := last + FRAME_S - loop.time()) > 0:
                 await asyncio.sleep(left)
             news.clear()
-            updates = session.updates
-            out = session.update()
+            updates, out = session.updates, session.update()
             if session.closed == "wrong password":
                 await asyncio.sleep(WRONG_S)
             if out:
                 await write(out)
+            if over:
+                return
             if session.updates != updates:
                 last = loop.time()
                 news.set()  # a viewer that is owed more gets it
+            if session.closed is None:
+                due = session.due()
+                left_s = None if due is None else max(due - loop.time(), 0)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), left_s)
 
     tasks = [asyncio.ensure_future(listen()), asyncio.ensure_future(tell())]
     try:

@@ -57,7 +57,8 @@ def use(built: Built, folder: Path, seen: Seen, event: str) -> bool:
         seen.same["vncdotool"] = captured(rfb, folder).tobytes() == expected.tobytes()
         seen.same["vncdotool, ZRLE"] = captured(rfb, folder, "ZRLE").tobytes() == expected.tobytes()
         built.controls["screenshot"](str(folder / "shot.png"))
-        seen.same["screenshot"] = Image.open(folder / "shot.png").tobytes() == expected.tobytes()
+        with Image.open(folder / "shot.png") as shot:
+            seen.same["screenshot"] = shot.tobytes() == expected.tobytes()
         with browser() as chromium:
             chromium.visit(web)
             seen.same["browser"] = chromium.until(expected)
