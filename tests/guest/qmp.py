@@ -23,9 +23,9 @@ class Monitor:
         """What QEMU's command line needs."""
         return ["-qmp", f"unix:{path},server=on,wait=off"]
 
-    def do(self, command: str) -> Any:
+    def do(self, command: str, **arguments: object) -> Any:
         """The command's answer."""
-        self._socket.sendall(json.dumps({"execute": command}).encode() + b"\n")
+        self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
         return self._next("return")
 
     def await_event(self, name: str) -> None:

@@ -13,6 +13,7 @@ from pvdev.device import Device
 from pvdev.pci import CMD_IO, COMMAND, Bar
 from pvdev.qemu import Qemu
 from vmtools.host import Host
+from vmtools.ways.plugin.acpi import ssdt
 from vmtools.ways.plugin.build import plugin_for
 from vmtools.ways.plugin.carrier import Carrier, Claim, Hello
 from vmtools.ways.plugin.ram import Ram
@@ -45,7 +46,8 @@ class GuestLink:
         self.hello: Hello | None = None
         self.turn = threading.RLock()
         self._loop, self._now_ns, self._open = loop, now_ns, True
-        self._socket = folder / f"{name}.sock"
+        self._socket, self._table = folder / f"{name}.sock", folder / f"{name}.aml"
+        self._table.write_bytes(ssdt())
         self.carrier = Carrier(
             loop,
             str(self._socket),
@@ -68,7 +70,8 @@ class GuestLink:
         smbios = f"type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform,version=None,serial={serial}"
         carrier = self.carrier
         plugin = f"{self._plugin},socket={self._socket},claims={carrier.claims_path},bus-khz={BUS_KHZ}"
-        return ["-plugin", plugin, "-smbios", f"{smbios},uuid={uuid.UUID(bytes=number)}"]
+        firmware = ["-smbios", f"{smbios},uuid={uuid.UUID(bytes=number)}", "-acpitable", f"file={self._table}"]
+        return ["-plugin", plugin, *firmware]
 
     def carry(self, devices: Sequence[tuple[Device, Callable[[], None]]]) -> None:
         """Have the plugin carry the dword accesses to these devices' I/O ports, wherever the guest puts them.
