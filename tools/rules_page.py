@@ -24,6 +24,7 @@ from pvscsi.rules import UNSEEN as ADAPTER_UNSEEN
 from svga.rules import DRIVER_RULES as DISPLAY_RULES
 from svga.rules import UNSEEN as DISPLAY_UNSEEN
 from vmtools.rules import GUEST_RULES as TOOLS_RULES
+from vmtools.rules import UNSEEN as TOOLS_UNSEEN
 from vmxnet3.rules import DRIVER_RULES as NIC_RULES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,7 +78,10 @@ SECTIONS = (
     ),
     Section("SVGA: the driver", "What the display checks of its driver.", DISPLAY_RULES, DISPLAY_UNSEEN),
     Section(
-        "VMware Tools: the guest", "What the host checks of the programs and the kernel in its guest.", TOOLS_RULES
+        "VMware Tools: the guest",
+        "What the host checks of the programs and the kernel in its guest.",
+        TOOLS_RULES,
+        TOOLS_UNSEEN,
     ),
     Section("vfio-user: the client", "What a server checks, and how it answers.", SERVER_RULES),
     Section("vfio-user: our own client", "What our client keeps, and what it checks of a server.", CLIENT_RULES),
