@@ -24,6 +24,7 @@ from vmtools.hub import MAIN, Hub
 from vmtools.message import Channel, Channels
 from vmtools.power import Power
 from vmtools.resolution import Resolution
+from vmtools.resources import Resources
 from vmtools.rpci import Rpci, RpciEnd, done
 from vmtools.rules import RULES
 from vmtools.snapshot import Snapshot
@@ -96,6 +97,7 @@ class Host:
         self.heartbeat = Heartbeat(self.hub, lambda: self.snapshot.frozen, green_ns=green_ns, red_ns=red_ns)
         self.power = Power(self.hub, note)
         self.balloon_device = Balloon(note, mem, lambda: self.machine.memory)
+        self.resources = Resources(self.machine, self.balloon_device)
         self.mem = mem
         self.watches: list[Callable[[int], int | None]] = []  # what else `tick` looks after: schedules, scenarios
         self.options = {**OPTIONS, **(options or {})}
@@ -131,7 +133,7 @@ class Host:
         handlers[Cmd.MESSAGE] = self.channels.low
         handlers[Cmd.STEALCLOCK] = self._steal_clock
         self.variables.offer(self.rpci, self.rules.note)
-        for service in (self.info, self.timesync, self.heartbeat, self.power, self.snapshot):
+        for service in (self.info, self.timesync, self.heartbeat, self.power, self.snapshot, self.resources):
             service.offer(self.rpci)
         self.rpci.on("log", self._log)
         self.rpci.on("tools.capability.", self._capability)
@@ -180,10 +182,12 @@ class Host:
         self.resolution.server = None
         self.tools_version = ""
         self._greeting = "power-on"
+        self.resources.session += 1
 
     def resume(self, now_ns: int) -> None:
         """The machine goes on after a suspend, or elsewhere: its programs register anew and hear of it."""
         self._greeting = "resume"
+        self.resources.session += 1
         self.hub.reset(now_ns)
 
     @property

@@ -14,7 +14,7 @@ from vmtools.wire import PAGE, PAGES_2M
 
 SECOND = 1_000_000_000
 UNITS = {"ns": 1, "us": 1000, "ms": 1_000_000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
-SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 Check = Callable[[int], str | None]  # "" it has come about; None not yet; else why it never will
 Begin = Callable[[Host, int], Check]
@@ -32,7 +32,9 @@ def duration(text: object) -> int:
 
 def amount_of_memory(text: object) -> Callable[[int], int]:
     """Of a number of pages, how many are meant by "60%" or "256M". Raises `ValueError`."""
-    found = re.fullmatch(r"(\d{1,10})(%|K|M|G|)", text) if isinstance(text, str) else None
+    if text == "0":
+        return lambda pages: 0
+    found = re.fullmatch(r"(\d{1,10})(%|K|M|G)", text) if isinstance(text, str) else None
     if found is None or (found[2] == "%" and int(found[1]) > 100):
         raise ValueError(f'{text!r} is no amount of memory: write "60%" or "256M"')
     number, unit = int(found[1]), found[2]

@@ -163,3 +163,16 @@ def test_it_reads_the_host_s_clock(evening: Evening) -> None:
 
 def test_a_daemon_that_is_stopped_is_missed_and_welcome_back(evening: Evening) -> None:
     assert evening.pulses[:4] == [Pulse.GREEN, Pulse.YELLOW, Pulse.RED, Pulse.GREEN]
+
+
+@pytest.mark.parametrize(
+    ("what", "shown"),
+    [("memlimit", "48 MB"), ("memres", "16 MB"), ("cpulimit", "1500 MHz"), ("swap", "0 MB"), ("sessionid", "0x7")],
+)
+def test_toolbox_shows_what_share_of_the_host_it_has(tmp_path: Path, what: str, shown: str) -> None:
+    tools = Tools(tmp_path)
+    tools.host.resources.session = 7
+    tools.host.resources.values |= {"mem_limit_mib": 48, "mem_reservation_mib": 16, "cpu_limit_mhz": 1500}
+
+    assert tools.run("vmware-toolbox-cmd", "stat", what) == 0
+    assert tools.out == f"{shown}\n"

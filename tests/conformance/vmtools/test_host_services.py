@@ -13,6 +13,7 @@ from vmtools.driver.rpc import Channel, Service
 from vmtools.heartbeat import Pulse
 from vmtools.nics import Address
 from vmtools.power import Outcome as Powered
+from vmtools.resources import STATISTICS
 from vmtools.snapshot import Options, Outcome, State
 from vmtools.tclo import Result
 from vmtools.variables import KEY_MAX
@@ -552,6 +553,33 @@ def test_VMT_V_049_once(rig: Rig) -> None:
 
 
 # -- resolution, variables' keys ---------------------------------------------------------------------------------------
+
+
+def test_the_guest_s_share_of_its_host(rig: Rig) -> None:
+    """Head, count, then all statistics in order, each with its type."""
+    rig.host.resources.values |= {"mem_limit_mib": 48, "cpu_used_ms": (5 << 32) + 6}
+    rig.host.balloon_device.set_target(4096)
+    rig.balloon().work()
+    ok, data = rig.rpc().call("guestlib.info.get 3\0")
+    reader = xdr.Reader(data[16:])
+    words = dict(STATISTICS)
+    found: dict[str, object] = {}
+    assert reader.u32() == len(STATISTICS)
+    for number, name in enumerate(words, 1):
+        assert reader.u32() == number
+        valid = reader.boolean()
+        value = reader.text(512) if not words[name] else reader.u32() if words[name] == 1 else reader.u64()
+        found |= {name: value} if valid else {}
+    reader.end()
+
+    assert ok
+    assert data[:16] == (3).to_bytes(4, "little") + (1).to_bytes(8, "little") + (len(data) - 16).to_bytes(4, "little")
+    assert found["mem_limit_mib"] == 48
+    assert found["cpu_used_ms"] == (5 << 32) + 6
+    assert (found["mem_ballooned_mib"], found["mem_used_mib"], found["mem_target_mib"]) == (16, 48, 48)
+    assert found["resource_pool"] == "/"
+    assert "mem_active_mib" not in found
+    assert rig.rpc().call("guestlib.info.get 2") == (False, b"3:")
 
 
 def test_a_size_for_the_screen(rig: Rig) -> None:

@@ -135,6 +135,7 @@ def test_options_and_sizes(asked: Asked) -> None:
     ("name", "args"),
     [
         ("balloon", ["much"]),
+        ("balloon", ["512"]),
         ("balloon", ["1G"]),
         ("set", ["two words", "x"]),
         ("unset", ["none"]),
