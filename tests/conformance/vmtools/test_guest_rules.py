@@ -187,6 +187,16 @@ def test_VMT_D_015_EBX_of_a_payload(rig: Rig) -> None:
     assert broken(rig) == [("VMT-D-015", 0x0001_0001, 1)]
 
 
+def test_VMT_D_015_a_payload_without_success(rig: Rig) -> None:
+    """It is taken all the same: nobody looks at the bit."""
+    channel = Channel(rig.ports, PROTO_RPCI)
+    channel.call(Message.SENDSIZE, 5)
+    frame = rig.ports.out(b"log x", channel.id, channel.high, channel.low, ebx=0)
+
+    assert frame.rbx >> 16 & 0xFFFF == SUCCESS
+    assert broken(rig) == [("VMT-D-015", 0, 1)]
+
+
 def test_VMT_D_016_bits_a_guest_may_set(rig: Rig) -> None:
     """The others count for nothing."""
     channel = Channel(rig.ports, PROTO_RPCI)

@@ -90,6 +90,31 @@ def test_VMT_V_015_one_that_nobody_used_for_long_makes_room(rig: Rig) -> None:
         channels[3].send(b"log x")
 
 
+def test_VMT_V_015_one_in_use_stays(rig: Rig) -> None:
+    for n in range(128):
+        rig.ports.now_ns = n
+        Channel(rig.ports, PROTO_RPCI)
+    rig.ports.now_ns = 60 * SECOND
+
+    with pytest.raises(ChannelError):
+        Channel(rig.ports, PROTO_RPCI)
+    assert len(rig.host.channels) == 128
+
+
+def test_VMT_V_015_a_poll_is_use(rig: Rig) -> None:
+    """TCLO channels do not make room for others; RPCI channels that are used do not either."""
+    service = rig.service()
+    for _ in range(126):
+        Channel(rig.ports, PROTO_RPCI)
+    rig.ports.now_ns += 50 * SECOND
+    service.rpc.call("log x")
+    rig.ports.now_ns += 20 * SECOND
+
+    again = Channel(rig.ports, PROTO_RPCI)
+
+    assert again.id not in (service.channel.id, service.rpc.channel.id)
+
+
 def test_VMT_V_016_channels_are_apart(rig: Rig) -> None:
     echo(rig)
     one, other = Channel(rig.ports, PROTO_RPCI), Channel(rig.ports, PROTO_RPCI)

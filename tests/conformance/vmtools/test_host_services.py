@@ -203,6 +203,24 @@ def test_VMT_V_038_statistics(rig: Rig) -> None:
     assert rig.host.info.statistics == {"memTotal": 1 << 20, "swapSpaceRemaining": 0, "contextSwapRate": 1.5}
 
 
+def test_VMT_V_038_changes_are_told_of_once(rig: Rig) -> None:
+    rpc, heard = rig.rpc(), list[str]()
+    rig.host.info.on_change.append(lambda what, now_ns: heard.append(what))
+    for _ in range(2):
+        rpc.call(b"SetGuestInfo  10 " + NICS_V3)
+        rpc.call("SetGuestDiskInfo " + json.dumps(DISKS))
+        rpc.call(b"SetGuestInfo  1 web-1")
+        rpc.call(b"SetGuestInfo  11 " + OS)
+
+    assert heard == ["network", "disks", "name", "os"]
+
+
+@pytest.mark.parametrize("text", ["x", "1 2", "", "-5", "1" * 21])
+def test_VMT_V_038_an_uptime_that_is_none(rig: Rig, text: str) -> None:
+    assert rig.rpc().call(f"SetGuestInfo  7 {text}") == (False, b"Invalid data")
+    assert rig.host.info.uptime_s is None
+
+
 # -- TCLO --------------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +252,56 @@ def test_VMT_V_040_one_command_at_a_time(rig: Rig) -> None:
     service.channel.send(b"ERROR second")
 
     assert results == [("one", Result(True, b"first")), ("two", Result(False, b"second"))]
+
+
+def test_VMT_V_040_a_result_that_comes_too_late(rig: Rig) -> None:
+    """It is no longer waited for, and is not taken for another's."""
+    service = rig.service()
+    results: list[tuple[str, Result]] = []
+
+    def ask(name: str) -> None:
+        def heard(result: Result, now_ns: int) -> None:
+            results.append((name, result))
+
+        rig.host.hub.ask(name, rig.ports.now_ns, heard, patience_ns=5 * SECOND)
+
+    ask("slow")
+    ask("next")
+    service.channel.send(b"")
+    assert service.channel.receive() == b"slow"
+    assert rig.host.tick(rig.ports.now_ns) is not None
+    rig.pass_time(6 * SECOND)
+    ask("third")
+
+    service.channel.send(b"OK at last")
+    assert service.channel.receive() == b"third"
+    service.channel.send(b"OK ")
+
+    assert results == [
+        ("slow", Result(False, b"no answer in time", answered=False)),
+        ("next", Result(False, b"not fetched in time", answered=False)),
+        ("third", Result(True)),
+    ]
+
+
+def test_VMT_V_040_a_program_that_goes(rig: Rig) -> None:
+    service = rig.service()
+    results: list[Result] = []
+    rig.host.heartbeat.ping(rig.ports.now_ns, lambda result, now_ns: results.append(result))
+    service.close()
+    rig.host.heartbeat.ping(rig.ports.now_ns, lambda result, now_ns: results.append(result))
+
+    assert [(result.ok, result.answered) for result in results] == [(False, False), (False, False)]
+
+
+def test_VMT_V_040_too_many_commands(rig: Rig) -> None:
+    service, failed = rig.service(), list[bytes]()
+    for _ in range(100):
+        rig.host.heartbeat.ping(rig.ports.now_ns, lambda result, now_ns: failed.append(result.text))
+
+    assert failed == [b"too many commands wait"] * 36
+    service.settle()
+    assert service.seen.count(b"ping") == 64
 
 
 def test_VMT_V_041_requests_meanwhile(rig: Rig) -> None:
