@@ -1,10 +1,11 @@
 """Fixtures: a display under test and a driver's port to it, on every bench: ours, or those the command names.
 
-A test names what it needs (`@needs(Cap.RECT_COPY)`). Benches that can have any display get the test for each one that
-has it; a target that is what it is gets the test once, and it is not applicable there if something is missing.
+A test, or one of its parameters, names what it needs (`needs(Cap.RECT_COPY)`). Benches that can have any display get
+the test for each one that has it; a target that is what it is gets the test once, and it is not applicable there if
+something is missing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,8 +17,13 @@ from svga.conform.rig import MakeRig, Rig, build
 from svga.conform.target import Bench, Can, Display, Need, need
 
 
-def _needs(item: pytest.Function | Any) -> tuple[Need, ...]:
+def _needs(item: pytest.Item) -> tuple[Need, ...]:
     return tuple(each for mark in item.iter_markers("needs") for each in mark.args)
+
+
+def _chosen(bench: Bench, display: Display, wanted: Iterable[Need]) -> bool:
+    """Whether a test with these needs is made there."""
+    return not bench.chooses or all(isinstance(each, Can) or display.has(each) for each in wanted)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -28,10 +34,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         (bench, display)
         for bench in metafunc.config.stash.get(BENCHES, OURS)
         for display in bench.displays
-        if not bench.chooses or all(isinstance(each, Can) or display.has(each) for each in wanted)
+        if _chosen(bench, display, wanted)
     ]
     names = ["-".join(filter(None, (bench.name, display.name))) for bench, display in places]
     metafunc.parametrize("place", places, ids=names)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What parameters need is known only now. The items are all there are, of other suites too."""
+    items[:] = [item for item in items if _made(item)]
+
+
+def _made(item: pytest.Item) -> bool:
+    place = getattr(getattr(item, "callspec", None), "params", {}).get("place")
+    ours = isinstance(place, tuple) and len(place) == 2 and isinstance(place[1], Display)
+    return not ours or _chosen(place[0], place[1], _needs(item))
 
 
 @pytest.fixture

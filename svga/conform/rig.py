@@ -12,7 +12,7 @@ from svga.conform.target import Bench, Can, Display, Frame, Need, Part, Pointed,
 from svga.device import Svga
 from svga.display import Damage
 from svga.driver.driver import WAYS, Driver
-from svga.wire import PAGE, Cap, Fifo, FifoCap, Register
+from svga.wire import PAGE, Cap, Fifo, Register
 from svga.wire_commands import CB_HEADER, CONTEXT_0, CbStatus
 
 __all__ = [
@@ -210,9 +210,6 @@ class Rig:
         """What the device says of the last one."""
         driver = self.driver
         return driver.get(Register.FENCE) if driver.svga3 else driver.word(Fifo.FENCE)
-
-    def need_fences(self) -> None:
-        self.need(FifoCap.FENCE)
 
     def describe_ring(self, low: int, high: int, next_: int, stop: int) -> None:
         """The four words that describe a FIFO's ring."""
