@@ -48,8 +48,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _made(item: pytest.Item) -> bool:
     place = getattr(getattr(item, "callspec", None), "params", {}).get("place")
-    ours = isinstance(place, tuple) and len(place) == 2 and isinstance(place[1], Display)
-    return not ours or _chosen(place[0], place[1], _needs(item))
+    if not (isinstance(place, tuple) and len(place) == 2 and isinstance(place[1], Display)):
+        return True
+    return _chosen(place[0], place[1], _needs(item))
 
 
 @pytest.fixture
