@@ -16,6 +16,7 @@ from svga.console.hands import FULL, LEFT, MIDDLE, RIGHT
 AXIS_MOST = 0x7FFF
 QUEUE_MOST = 1024  # events that wait
 RETRY_S = 0.5
+KEY_S = 0.02  # between two keys: QEMU's keyboards hold 16, and drop what a slow guest has not fetched
 NAMES = {LEFT: "left", RIGHT: "right", MIDDLE: "middle"}
 
 Event = dict[str, Any]
@@ -84,8 +85,10 @@ class QmpHands:
                 while True:
                     await self._news.wait()
                     while self._events:
-                        _, events = self._events.popleft()
+                        kind, events = self._events.popleft()
                         await client.execute("input-send-event", {"events": events})
+                        if kind == "key":
+                            await asyncio.sleep(KEY_S)
                     self._news.clear()
             except QMPError as error:
                 self._said(f"the guest's monitor at {self.path}: {error}")
