@@ -1,10 +1,11 @@
-/* USB pointers in the guest: attached by USB/IP, and what the input layer makes of them.
+/* Input devices in the guest: USB ones attached by USB/IP, and what the input layer makes of all of them.
  *
  *   usb attach HOST PORT BUSID SLOT           import from that server, and plug in to this port of vhci_hcd
  *   usb events NAME COUNT TIMEOUT EVENT       EVENT is announced once the input device NAME is open; then COUNT lines
  *                                             follow, each what came up to one SYN_REPORT: TYPE:CODE:VALUE ...
  *   usb range NAME                            the axes of input device NAME: CODE:LOWEST:HIGHEST ...
  *
+ * NAME may end in :abs or :rel, for the one of several of that name that has places or movements.
  * Of events only keys, movements and places are shown, all numbers decimal. Exit status 2: wrong use or nothing there;
  * 3: timed out.
  */
@@ -55,8 +56,25 @@ static int attach(const char *host, uint16_t port, const char *busid, unsigned s
 	return 0;
 }
 
-static int find(const char *name)
+static int has(int fd, int type)
 {
+	unsigned long types = 0;
+
+	return ioctl(fd, EVIOCGBIT(0, sizeof types), &types) >= 0 && types >> type & 1;
+}
+
+static int find(const char *called)
+{
+	char name[128];
+	int type = EV_SYN; /* any has that */
+
+	snprintf(name, sizeof name, "%s", called);
+	char *end = strrchr(name, ':');
+
+	if (end && (!strcmp(end, ":abs") || !strcmp(end, ":rel"))) {
+		type = end[1] == 'a' ? EV_ABS : EV_REL;
+		*end = 0;
+	}
 	for (int n = 0; n < 32; n++) {
 		char path[32], is[128] = "";
 		int fd;
@@ -65,11 +83,11 @@ static int find(const char *name)
 		fd = open(path, O_RDONLY);
 		if (fd < 0)
 			continue;
-		if (ioctl(fd, EVIOCGNAME(sizeof is - 1), is) >= 0 && !strcmp(is, name))
+		if (ioctl(fd, EVIOCGNAME(sizeof is - 1), is) >= 0 && !strcmp(is, name) && has(fd, type))
 			return fd;
 		close(fd);
 	}
-	fprintf(stderr, "no input device is called '%s'\n", name);
+	fprintf(stderr, "no input device is called '%s'\n", called);
 	exit(2);
 }
 
