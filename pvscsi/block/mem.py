@@ -143,7 +143,14 @@ class NullDisk(Medium):
 
 def _fill(buffers: Sequence[memoryview]) -> None:
     """With zeros."""
+    zeros = ZEROS[:0]
     for piece in buffers:
-        for at in range(0, len(piece), len(ZEROS)):
-            part = piece[at : at + len(ZEROS)]
-            part[:] = ZEROS[: len(part)]
+        size = len(piece)
+        if size != len(zeros):  # most are as long as the one before
+            zeros = ZEROS[:size]
+        if size == len(zeros):
+            piece[:] = zeros
+        else:
+            for at in range(0, size, len(ZEROS)):
+                part = piece[at : at + len(ZEROS)]
+                part[:] = ZEROS[: len(part)]

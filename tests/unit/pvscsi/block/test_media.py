@@ -54,6 +54,21 @@ def test_more_pieces_than_one_system_call_takes(disk: Medium) -> None:
     assert memory == data
 
 
+def test_what_is_done_at_once_is_done_from_the_first_on(disk: Medium) -> None:
+    data, memory = noise(8192, 5), [bytearray(4096) for _ in range(3)]
+    write(disk, 4096, data)
+
+    places = (4096, 8192, SIZE - 100)
+    reads = disk.at_once(Op.READ, 4096, [(at, [memoryview(m)]) for at, m in zip(places, memory, strict=True)])
+    writes = disk.at_once(Op.WRITE, 4096, [(at, [memoryview(data)[:4096]]) for at in (65536, SIZE - 1)])
+
+    assert 0 <= reads <= 2
+    assert [bytes(each) for each in memory[:reads]] == [data[:4096], data[4096:]][:reads]
+    assert 0 <= writes <= 1
+    assert read(disk, 65536, 4096) in ([data[:4096]] if writes else [bytes(4096), data[:4096]])
+    assert read(disk, SIZE - 4096, 4096) == bytes(4096)
+
+
 def test_a_transfer_past_the_end_moves_what_there_is(disk: Medium) -> None:
     data = noise(1000, 4)
     io, memory = read_io(SIZE - 600, 500, 500)

@@ -93,3 +93,24 @@ def test_null_reads_zeros_and_forgets() -> None:
 @pytest.mark.parametrize("op", [Op.DISCARD, Op.ZERO, Op.FLUSH])
 def test_null_does_the_rest_by_doing_nothing(op: Op) -> None:
     assert do(NullDisk("null", 4096), Io(op, 0, 10)).fault is None
+
+
+@pytest.mark.parametrize("kind", [MemDisk, NullDisk])
+def test_memory_does_everything_at_once_that_fits(kind: type[MemDisk | NullDisk]) -> None:
+    pieces = [memoryview(bytearray(b"x" * 100)), memoryview(bytearray(b"x" * 412))]
+
+    disk = kind("d", 4096)
+    done = [disk.at_once(op, 512, [(0, pieces), (3584, pieces), (3585, pieces)]) for op in (Op.WRITE, Op.READ)]
+    fixed = kind("d", 4096, read_only=True).at_once(Op.WRITE, 512, [(0, pieces)])
+
+    assert (done, fixed) == ([2, 2], 0)
+    assert b"".join(pieces) == (b"x" if kind is MemDisk else b"\0") * 512
+
+
+def test_nothing_is_as_large_as_a_reader_wants() -> None:
+    memory = bytearray(b"x" * (3 << 20))
+    view = memoryview(memory)
+
+    NullDisk("d", 4 << 20).at_once(Op.READ, 3 << 20, [(0, [view[:7], view[7 : 2 << 20], view[2 << 20 :]])])
+
+    assert not any(memory)
