@@ -9,7 +9,9 @@ from pvdev.errors import ConfigError
 from vmtools import served
 
 
-def run(program: tuple[str, ...], *, keep_powers: bool, strict: bool, quiet: bool, **values: Any) -> int:
+def run(
+    program: tuple[str, ...], *, control: str | None, keep_powers: bool, strict: bool, quiet: bool, **values: Any
+) -> int:
     """Run it to its end and report on standard error; its exit code. Raises `ConfigError`."""
     from vmtools.ways.herald import Herald
     from vmtools.ways.supervisor import Supervisor
@@ -18,6 +20,8 @@ def run(program: tuple[str, ...], *, keep_powers: bool, strict: bool, quiet: boo
         raise ConfigError("run what? write: pvdev tools run -- vmware-rpctool 'info-get guestinfo.x'")
     made = served.build(values)
     try:
+        if control is not None:
+            served.controlled(made, control)
         supervisor = Supervisor(made.host, made.now_ns, turn=made.turn, keep_powers=keep_powers, trace=made.log)
         with Herald(made.tick, lambda: supervisor.pid) as herald:
             code = supervisor.run(program, mask=herald.mask, started=lambda pid: herald.start())
@@ -41,6 +45,7 @@ command = click.Command(
     "run",
     params=[
         *served.PARAMS,
+        click.Option(["--control"], metavar="SOCKET", help="a socket for `pvdev control` while it runs; mode 0600"),
         click.Option(
             ["--keep-powers"],
             is_flag=True,

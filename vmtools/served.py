@@ -76,6 +76,7 @@ class Served:
     ) -> None:
         self.host, self.log, self.owns, self.faults = host, log, owns, faults
         self.turn = threading.RLock()
+        self.others: list[Callable[[], None]] = []  # what else each tick looks after
         host.trace = log
 
     def now_ns(self) -> int:
@@ -86,6 +87,8 @@ class Served:
         """Whatever of the host's is due."""
         with self.turn:
             self.host.tick(self.now_ns())
+            for look in self.others:
+                look()
 
     def close(self) -> None:
         self.owns.close()
@@ -117,6 +120,18 @@ def build(values: Mapping[str, Any]) -> Served:
         faults = company(host, values, owns)
         undo.pop_all()
     return Served(host, log, owns, faults)
+
+
+def controlled(served: Served, path: str) -> None:
+    """Have the host answer `pvdev control` at socket `path`, at each tick. Raises `ConfigError`."""
+    from pvdev.control import ControlSocket
+    from vmtools.controls import controls
+    from vmtools.ways.turns import Turns
+
+    turns = Turns()
+    served.owns.callback(turns.close)
+    served.owns.enter_context(ControlSocket(turns, path, {served.host.name: controls(served.host, served.now_ns)}))
+    served.others.append(turns.turn)
 
 
 def company(host: Host, values: Mapping[str, Any], owns: ExitStack) -> Callable[[], str | None]:

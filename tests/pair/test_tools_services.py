@@ -1,17 +1,22 @@
 """Every service of the host with an unmodified vmtoolsd, under the supervisor: one run, looked at from all sides."""
 
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.netns import lack
 from tests.pair.test_tools_supervisor import Tools
 from vmtools.heartbeat import Pulse
 from vmtools.scenario import Scenario, parse
 from vmtools.snapshot import State
+from vmtools.ways import processor
 
 CONFIGURATION = """
 [logging]
@@ -49,6 +54,14 @@ resolution = "800x600"
 expect = "failure"                # it has no display
 """
 GREEN_NS, RED_NS = 600_000_000, 1_500_000_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _machine() -> None:
+    if not shutil.which("vmtoolsd"):
+        lack("no program vmtoolsd: apt install open-vm-tools")
+    if not processor.can_fault():
+        lack("this processor cannot make CPUID fault")
 
 
 class Evening:
@@ -176,3 +189,26 @@ def test_toolbox_shows_what_share_of_the_host_it_has(tmp_path: Path, what: str, 
 
     assert tools.run("vmware-toolbox-cmd", "stat", what) == 0
     assert tools.out == f"{shown}\n"
+
+
+def test_a_program_whose_scenario_fails_fails(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.toml"
+    path.write_text("[[step]]\nping = true\n")
+    words = ["tools", "run", "--quiet", "--scenario", str(path), "--", "/bin/true"]
+    done = subprocess.run([sys.executable, "-m", "pvdev.cli", *words], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (1, "pvdev: scenario failed: ping (not reached)\n")
+
+
+def test_a_host_is_controlled_while_its_program_runs(tmp_path: Path) -> None:
+    """The program is the one that asks."""
+    path, pvdev = str(tmp_path / "control"), f"{sys.executable} -m pvdev.cli"
+    words = ["tools", "run", "--quiet", "--control", path, "--keep", str(tmp_path / "kept"), "--", "/bin/sh", "-c"]
+    script = f"{pvdev} control {path} set a b && {pvdev} control {path} ping; {pvdev} control {path} balloon 5"
+    command = [sys.executable, "-m", "pvdev.cli", *words, script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stdout) == (2, "ok: no\nwhy: no such program runs\n")
+    assert done.stderr == 'pvdev: \'5\' is no amount of memory: write "60%" or "256M"\n'
+    assert (tmp_path / "kept").read_text() == '{\n "a": "b"\n}\n'
+    assert not Path(path).exists()

@@ -1,7 +1,5 @@
 """The host of the tools as commands make it."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +64,6 @@ def test_what_cannot_be_is_told_in_a_line(changed: dict[str, Any], why: str) -> 
 
     assert str(caught.value).startswith(why)
     assert "\n" not in str(caught.value)
-
-
-def test_a_program_whose_scenario_fails_fails(tmp_path: Path) -> None:
-    path = tmp_path / "scenario.toml"
-    path.write_text("[[step]]\nping = true\n")
-    words = ["tools", "run", "--quiet", "--scenario", str(path), "--", "/bin/true"]
-    done = subprocess.run([sys.executable, "-m", "pvdev.cli", *words], capture_output=True, text=True, check=False)
-
-    assert (done.returncode, done.stderr) == (1, "pvdev: scenario failed: ping (not reached)\n")
 
 
 def test_words_of_variables() -> None:
