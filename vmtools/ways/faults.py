@@ -89,6 +89,11 @@ class Faults:
         self.calls += 1
         return True
 
+    def replaced(self, tid: int) -> bool:
+        """Answer a CPUID that was replaced by another instruction as long."""
+        self._registers.fetch(tid)
+        return self.cpuid(tid)
+
     def cpuid(self, tid: int) -> bool:
         """Answer a CPUID at which `tid` is stopped, its registers fetched, in place of the processor."""
         r = self._registers.values

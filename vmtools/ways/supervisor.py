@@ -21,6 +21,7 @@ from vmtools.frame import Calls
 from vmtools.ways import powers, processor, ptrace
 from vmtools.ways.faults import Faults
 from vmtools.ways.inject import Ended, Injector
+from vmtools.ways.patches import Patches
 from vmtools.ways.program import Program
 
 _SEGV_STOP = signal.SIGSEGV << 8 | 0x7F
@@ -39,8 +40,9 @@ class Supervisor:
 
     `now_ns`: the model's clock. `turn` is held around every call of the model's: whoever else uses the host takes it
     too. `trace` hears of programs started (`ways.exec`), kept from what they wanted (`ways.refused`) and ended
-    (`ways.exit`). `keep_powers`: nothing is dropped and nothing refused. All of `run` happens in the thread that calls
-    it.
+    (`ways.exit`). `keep_powers`: nothing is dropped and nothing refused. `patch`: CPUID is replaced in programs rather
+    than made to fault; None: where it must be. All of `run` happens in the thread that calls it. Raises `ConfigError`:
+    not on this machine.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Supervisor:
         *,
         turn: AbstractContextManager[object] | None = None,
         keep_powers: bool = False,
+        patch: bool | None = None,
         trace: Sink | None = None,
     ) -> None:
         processor.require_x86_64()
@@ -59,7 +62,9 @@ class Supervisor:
         self.programs = 0
         self.refused: list[str] = []  # commands not carried out
         self.pid = 0  # of the program while it runs
-        self._faulting = processor.can_fault()
+        self._faulting = processor.can_fault() and not patch
+        patch = patch or (patch is None and not self._faulting and processor.mistaken())
+        self._patches = Patches() if patch else None
         self._injector = Injector()
         self._tasks: dict[int, int] = {}  # thread -> its process
 
@@ -113,6 +118,8 @@ class Supervisor:
                 except ProcessLookupError:  # killed meanwhile: its end comes next
                     continue
             self._injector.forget(tid)
+            if self._patches is not None:
+                self._patches.forget(tid)
             if self._tasks.pop(tid, 0) == tid:
                 self._gone(tid)
             if self.trace is not None:
@@ -141,13 +148,20 @@ class Supervisor:
             self._tasks[tid] = _process(tid)
         event, number = status >> 16, status >> 8 & 0xFF
         if event == 0:
-            ptrace.resume(tid, number)
+            ptrace.resume(tid, 0 if self._patches is not None and self._patched(tid, number) else number)
         elif event == ptrace.EVENT_STOP and number != signal.SIGTRAP:
             ptrace.listen(tid)  # the whole process is stopped, as by SIGSTOP
         else:
             if event == ptrace.EVENT_EXEC:
                 self._executed(tid)
             self._injector.resume(tid)
+
+    def _patched(self, tid: int, number: int) -> bool:
+        """Whether a signal comes from what was put into a program; it is then done with."""
+        assert self._patches is not None
+        if number == signal.SIGILL:
+            return self._patches.at(tid) and self.faults.replaced(tid)
+        return number == signal.SIGTRAP and self._patches.begun(tid)
 
     def _executed(self, tid: int) -> None:
         """A program has just replaced another: `tid` is its only thread."""
@@ -157,7 +171,7 @@ class Supervisor:
         if self.programs:
             self._gone(tid)
         self.programs += 1
-        path, executable, words = _facts(tid)
+        path, executable, words, auxiliary = _facts(tid)
         if self.trace is not None:
             self.trace("ways.exec", pid=tid, command=" ".join(words))
         if not self.keep_powers and powers.refused(path, executable, words):
@@ -168,6 +182,8 @@ class Supervisor:
             self._injector.exit(tid)
         elif self._faulting:
             self._injector.call(tid, processor.SYS_ARCH_PRCTL, processor.ARCH_SET_CPUID, 0)
+        elif self._patches is not None:
+            self._patches.begin(tid, auxiliary)
 
 
 def _process(tid: int) -> int:
@@ -177,14 +193,14 @@ def _process(tid: int) -> int:
     return tid
 
 
-def _facts(tid: int) -> tuple[str, str, list[str]]:
-    """What was started, what the kernel loaded for it, and its arguments; of a program just begun."""
+def _facts(tid: int) -> tuple[str, str, list[str], dict[int, int]]:
+    """What was started, what the kernel loaded for it, arguments and auxiliary vector; of a program just begun."""
     folder = Path(f"/proc/{tid}")
     try:
-        auxiliary = memoryview((folder / "auxv").read_bytes()).cast("Q")
-        values = dict(zip(auxiliary[::2], auxiliary[1::2], strict=True))
-        name = ptrace.Memory().read(tid, values.get(_AT_EXECFN, 0), 4096).partition(b"\0")[0]
-        words = (folder / "cmdline").read_bytes().split(b"\0")[:-1]
-        return os.fsdecode(name), str((folder / "exe").readlink()), [os.fsdecode(word) for word in words]
+        words = memoryview((folder / "auxv").read_bytes()).cast("Q")
+        auxiliary = dict(zip(words[::2], words[1::2], strict=True))
+        name = ptrace.Memory().read(tid, auxiliary.get(_AT_EXECFN, 0), 4096).partition(b"\0")[0]
+        line = (folder / "cmdline").read_bytes().split(b"\0")[:-1]
+        return os.fsdecode(name), str((folder / "exe").readlink()), [os.fsdecode(word) for word in line], auxiliary
     except (OSError, ValueError, TypeError):
-        return "", "", []
+        return "", "", [], {}
