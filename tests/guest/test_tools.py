@@ -1,6 +1,5 @@
 """Linux 6.12 and unmodified open-vm-tools in a guest, a host of ours behind the ports: one boot."""
 
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,10 +14,7 @@ from guest.vm import Vm
 from pvdev.qemu import Qemu
 from pvdev.trace import Recorder
 from pvdev.transport.vfio_user import Server
-from svga.vmmouse import COMMANDS, VmMouse
-from tests.guest.qmp import Monitor
 from vmtools.clock import Clock
-from vmtools.frame import Frame
 from vmtools.host import Host
 from vmtools.variables import Variables
 from vmtools.ways.plugin.guest import GuestLink
@@ -48,12 +44,6 @@ def seen(guest_kit: Kit, open_vm_tools: Path, tmp_path_factory: pytest.TempPathF
     clock = Clock(time.time_ns() - time.monotonic_ns())
     host = Host(mem=ram.memory, clock=clock, variables=Variables({"x": "from the host"}))
     host.trace = Recorder(100_000)
-    mouse = VmMouse()
-
-    def moused(frame: Frame, now_ns: int) -> None:
-        mouse.call(frame)
-
-    host.backdoor.handlers.update({int(command): moused for command in COMMANDS})
     server = Server()
     folder = tmp_path_factory.mktemp("tools")
     link = GuestLink(Qemu(guest_kit.qemu, guest_kit.qemu_version), server, folder, host, ram, time.monotonic_ns)
@@ -72,14 +62,6 @@ def seen(guest_kit: Kit, open_vm_tools: Path, tmp_path_factory: pytest.TempPathF
         balloon = host.balloon_device
         if name == "ptp":
             notes["wall"] = clock.wall_ns(time.monotonic_ns())
-        elif name == "pointer":
-            with link.turn:
-                mouse.point(30_000, 20_000, 1)
-                bells = mouse.take_bells()
-            monitor = Monitor(folder / "qmp", PATIENCE_S)
-            for _ in range(bells):
-                monitor.do("human-monitor-command", **{"command-line": "mouse_move 1 0"})
-            monitor.close()
         elif name == "daemon" and until(lambda: "Script exit code: 0, success = 1" in host.log):
             vm.send("daemon-fine")
         elif name in ("inflated", "deflated", "small"):
@@ -99,7 +81,7 @@ def seen(guest_kit: Kit, open_vm_tools: Path, tmp_path_factory: pytest.TempPathF
             guest_kit,
             ["tools"],
             files=tools_files(open_vm_tools),
-            extra=[*link.args(), *Monitor.words(folder / "qmp")],
+            extra=link.args(),
             accel="tcg",
             memory=f"{SIZE >> 20}M",
             memory_path=ram.path,
@@ -148,10 +130,3 @@ def test_the_balloon_takes_memory_from_the_guest_and_this_machine_gets_it(seen: 
 
 def test_the_precision_clock_reads_the_host_s_nanoseconds(seen: Seen) -> None:
     assert 0 <= seen.notes["wall"] - int(seen.report.facts["ptp"]) < 5_000_000_000
-
-
-def test_the_pointer_goes_absolute_and_its_places_reach_the_input_layer(seen: Seen) -> None:
-    """Linux' events: type, code, value. The backdoor has no interrupt, QEMU's own PS/2 mouse rings."""
-    events = [bytes.fromhex(line) for line in seen.report.facts["pointed"].split(";") if line]
-    found = {(kind, code): value for _, kind, code, value in (struct.unpack("<16sHHi", event) for event in events)}
-    assert found == {(3, 0): 30_000, (3, 1): 20_000, (1, 0x110): 1, (0, 0): 0}  # ABS_X, ABS_Y, BTN_LEFT, the end

@@ -162,7 +162,7 @@ class Carrier:
 
     def _claimed(self, kind: int, port: int, frame: Frame) -> bool:
         for claim in self._claims:
-            if claim.first <= port < claim.first + claim.count:
+            if claim.first <= port <= claim.first + claim.count - 4:
                 if kind == Kind.IN:
                     frame.rax = claim.read(port) & _LOW32
                 else:

@@ -159,6 +159,8 @@ def test_claimed_ports_go_to_their_device(plugin: Plugin) -> None:
 
     assert plugin.ask(Kind.IN, rdx=0xC041, rax=0xFFFF_FFFF_FFFF)[1][0] == 0xC041 * 2
     assert plugin.ask(Kind.OUT, rdx=0xC048, rax=0xABCD_1234_5678) == (1, [0xABCD_1234_5678, 0, 0, 0xC048, 0, 0, 0])
+    assert plugin.ask(Kind.IN, rdx=0xC04C)[0] == 1
+    assert plugin.ask(Kind.IN, rdx=0xC04D)[0] == 0  # a part of it would lie beyond
     assert plugin.ask(Kind.IN, rdx=0xC050)[0] == 0
     assert written == [(0xC048, 0x1234_5678)]
 
