@@ -372,3 +372,13 @@ def test_a_signal_to_the_command_goes_to_the_program() -> None:
         running.send_signal(signal.SIGTERM)
         assert running.stdout.read() == "told\n"
     assert running.returncode == 4
+
+
+def test_a_child_of_the_caller_s_own_is_not_waited_for(tools: Tools) -> None:
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        try:
+            assert tools.run("sh", "-c", "(sleep 0.2; vmware-rpctool 'info-set guestinfo.late yes') & exit 5") == 5
+            assert tools.host.variables["late"] == b"yes"
+            assert other.poll() is None
+        finally:
+            other.kill()

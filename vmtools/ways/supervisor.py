@@ -98,12 +98,17 @@ class Supervisor:
         return code if code >= 0 else 128 - code
 
     def _serve(self, pid: int) -> int:
-        """Until all have ended; how `pid` did. A child may be seen, and end, before its parent's fork is."""
+        """Until all have ended; how `pid` did. A child may be seen, and end, before its parent's fork is.
+
+        The calling thread may have children of its own: they are nothing to wait for.
+        """
         how, tasks, answer, resume = 0, self._tasks, self.faults.answer, ptrace.resume
         while True:
             try:
-                tid, status = os.waitpid(-1, ptrace.WAIT_ALL)
+                tid, status = os.waitpid(-1, ptrace.WAIT_ALL if tasks else ptrace.WAIT_ALL | os.WNOHANG)
             except ChildProcessError:
+                return how
+            if not tid:
                 return how
             if status & 0xFF == 0x7F:
                 try:
@@ -132,9 +137,9 @@ class Supervisor:
         for tid in self._tasks:
             with suppress(ProcessLookupError):
                 os.kill(tid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            while True:
-                os.waitpid(-1, ptrace.WAIT_ALL)
+        for tid in sorted(self._tasks, key=lambda tid: self._tasks[tid] == tid):  # a process ends after its threads
+            with suppress(ChildProcessError):
+                os.waitpid(tid, ptrace.WAIT_ALL)
 
     def _gone(self, pid: int) -> None:
         """A process has ended, or is another program now."""
@@ -154,7 +159,14 @@ class Supervisor:
         else:
             if event == ptrace.EVENT_EXEC:
                 self._executed(tid)
+            elif event in ptrace.EVENTS_OF_BIRTH:
+                self._born(ptrace.event_message(tid))
             self._injector.resume(tid)
+
+    def _born(self, tid: int) -> None:
+        """There is one more to wait for, unless it has been seen to end already."""
+        if tid not in self._tasks and Path(f"/proc/{tid}").exists():
+            self._tasks[tid] = _process(tid)
 
     def _patched(self, tid: int, number: int) -> bool:
         """Whether a signal comes from what was put into a program; it is then done with."""
