@@ -23,7 +23,7 @@ def report(guest_kit: Kit) -> dict[str, Any]:
     """A whole run, a fresh QEMU for each of its thousand tests."""
     command = [sys.executable, "-m", "pvdev.cli", "conform", "pvscsi", "--target", "qemu", "--json"]
     command += ["--qemu", shlex.join(guest_kit.qemu)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=450, check=False)
     assert done.returncode == 1, done.stderr
     found = json.loads(done.stdout)
     assert isinstance(found, dict)
