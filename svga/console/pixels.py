@@ -25,8 +25,10 @@ def read(rows: Rows, area: Area) -> Pixels:
 
     Raises `ValueError` or `BufferError` when their memory is gone.
     """
-    out = np.zeros((area.height, area.width), np.uint32)
     shown = area.meet(Area(0, 0, rows.width, rows.height))
+    if shown == area:
+        return _read(rows, area)
+    out = np.zeros((area.height, area.width), np.uint32)
     if shown is not None:
         left, top = shown.x - area.x, shown.y - area.y
         out[top : top + shown.height, left : left + shown.width] = _read(rows, shown)
@@ -175,7 +177,7 @@ class PixelFormat:
         """The same pixels as the viewer reads them: an array of bpp bits an item."""
         kind = np.dtype(f"{'>' if self.big_endian else '<'}u{self.bytes}")
         if self._plain:
-            return pixels.astype(kind)
+            return pixels.astype(kind, copy=False)
         tables = _tables(self.most, self.shift)
         words: npt.NDArray[Any] = (
             tables[0][pixels >> 16 & 0xFF] | tables[1][pixels >> 8 & 0xFF] | tables[2][pixels & 0xFF]

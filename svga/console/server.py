@@ -144,7 +144,8 @@ class Console:
                 await writer.drain()
 
             try:
-                await self.attend(host, lambda: reader.read(CHUNK), write)
+                with contextlib.suppress(asyncio.CancelledError):  # the console's end, which is not this task's to tell
+                    await self.attend(host, lambda: reader.read(CHUNK), write)
             finally:
                 writer.close()
                 try:

@@ -88,15 +88,19 @@ class View:
         clipped = region.meet(self.area)
         if clipped is None:
             return count
-        tiles = {tile for tile in self.look if self._tile(tile).meet(clipped) is not None}
+        whole = clipped == self.area
+        tiles = self.look if whole else {tile for tile in self.look if self._tile(tile).meet(clipped) is not None}
         for block in blocks(tiles):
             area = Area(block.x * TILE, block.y * TILE, block.width * TILE, block.height * TILE).meet(clipped)
             assert area is not None
             count += self._block(area, form, encoder, out)
-        for tile in tiles:
-            if self._tile(tile).meet(clipped) == self._tile(tile):
-                self.look.discard(tile)
-                self.unknown.discard(tile)
+        if whole:
+            self.look.clear()
+            self.unknown.clear()
+        else:
+            seen = {tile for tile in tiles if self._tile(tile).meet(clipped) == self._tile(tile)}
+            self.look -= seen
+            self.unknown -= seen
         return count
 
     def _tile(self, tile: Tile) -> Area:
@@ -123,22 +127,25 @@ class View:
         now = self._canvas.grab(area, pointer=self.draws_pointer)
         has = self._has[area.y : area.bottom, area.x : area.right]
         differ = now != has
-        ys = _edges(area.y, area.height)
-        xs = _edges(area.x, area.width)
-        other = np.logical_or.reduceat(np.logical_or.reduceat(differ, ys, axis=0), xs, axis=1)
+        ys, xs = _edges(area.y, area.height), _edges(area.x, area.width)
         first = area.x // TILE, area.y // TILE
+        if len(ys) == len(xs) == 1:
+            if not differ.any() and first not in self.unknown:
+                return 0
+            has[:] = now
+            return self._send(now, Area(0, 0, area.width, area.height), area, form, encoder, out)
+        other = np.logical_or.reduceat(np.logical_or.reduceat(differ, ys, axis=0), xs, axis=1)
         tiles = {(int(x), int(y)) for y, x in np.argwhere(other)}
         if self.unknown:
-            tiles |= {
-                (x, y) for y in range(len(ys)) for x in range(len(xs)) if (x + first[0], y + first[1]) in self.unknown
-            }
+            every = ((x, y) for y in range(len(ys)) for x in range(len(xs)))
+            tiles |= {(x, y) for x, y in every if (x + first[0], y + first[1]) in self.unknown}
         count = 0
         for block in blocks(tiles):
             left, top = xs[block.x], ys[block.y]
             right = xs[block.right] if block.right < len(xs) else area.width
             bottom = ys[block.bottom] if block.bottom < len(ys) else area.height
             count += self._send(now, Area(left, top, right - left, bottom - top), area, form, encoder, out)
-        has[:] = now
+            has[top:bottom, left:right] = now[top:bottom, left:right]
         return count
 
     @staticmethod
