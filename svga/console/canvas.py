@@ -2,12 +2,34 @@
 
 import numpy as np
 
-from svga.console.pixels import Pixels, blend, read
+from svga.console.pixels import Pixels, Reader, blend
 from svga.display import Area, Monitor, Picture
 
 SIDE_MOST = 16384  # pixels of a canvas, either way
-PIXELS_MOST = 1 << 25  # of a canvas; what a guest puts beyond is not shown
+PIXELS_MOST = 1 << 24  # of a canvas; what a guest puts beyond is not shown
 TRIES = 3
+
+
+class Frame:
+    """The monitors and their memory at one moment: good as long as the picture's `serial` is its own."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.serial = picture.serial
+        parts = ((monitor.area, picture.rows(monitor.id)) for monitor in picture.monitors)
+        self._readers = [(area, Reader(rows) if rows is not None else None) for area, rows in parts]
+
+    def read(self, area: Area, out: Pixels) -> None:
+        first, reader = self._readers[0]
+        if len(self._readers) == 1 and reader is not None and first.x == first.y == 0:
+            reader.read(area, out)
+            return
+        out[:] = 0
+        for place, reader in self._readers:
+            part = place.meet(area)
+            if part is not None and reader is not None:
+                left, top = part.x - area.x, part.y - area.y
+                within = Area(part.x - place.x, part.y - place.y, part.width, part.height)
+                reader.read(within, out[top : top + part.height, left : left + part.width])
 
 
 class Canvas:
@@ -15,6 +37,7 @@ class Canvas:
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
+        self._frame: Frame | None = None
 
     @property
     def monitors(self) -> list[Monitor]:
@@ -32,18 +55,26 @@ class Canvas:
         width = max(width, 1)
         return width, max(min(height, PIXELS_MOST // width), 1)
 
-    def grab(self, area: Area, *, pointer: bool = False) -> Pixels:
-        """A private copy of a part; with the guest's pointer drawn over it, if it is to be."""
+    def grab(self, area: Area, *, pointer: bool = False, out: Pixels | None = None) -> Pixels:
+        """A private copy of a part, in `out` if that is given; with the guest's pointer over it, if it is to be.
+
+        Until `release` the picture's memory is held.
+        """
+        if out is None:
+            out = np.empty((area.height, area.width), np.uint32)
         for _ in range(TRIES):
-            serial = self._picture.serial
+            frame = self._frame
             try:
-                out = self._read(area)
+                if frame is None or frame.serial != self._picture.serial:
+                    frame = self._frame = Frame(self._picture)
+                frame.read(area, out)
             except (ValueError, BufferError):  # a mode was just set: its memory went while it was read
+                self._frame = None
                 continue
-            if serial == self._picture.serial:
+            if frame.serial == self._picture.serial:
                 break
         else:
-            out = np.zeros((area.height, area.width), np.uint32)  # what comes after is marked anew
+            out[:] = 0  # what comes after is marked anew
         if pointer:
             cursor = self._picture.cursor
             if cursor.visible and cursor.image.pixels:
@@ -51,23 +82,9 @@ class Canvas:
                 blend(out, (area.x, area.y), cursor.image, (cursor.x - hot_x, cursor.y - hot_y))
         return out
 
-    def _read(self, area: Area) -> Pixels:
-        monitors = self._picture.monitors
-        if len(monitors) == 1 and monitors[0].area.meet(area) == area:
-            return self._monitor(monitors[0], area)
-        out = np.zeros((area.height, area.width), np.uint32)
-        for monitor in monitors:
-            part = monitor.area.meet(area)
-            if part is not None:
-                left, top = part.x - area.x, part.y - area.y
-                out[top : top + part.height, left : left + part.width] = self._monitor(monitor, part)
-        return out
-
-    def _monitor(self, monitor: Monitor, area: Area) -> Pixels:
-        rows = self._picture.rows(monitor.id)
-        if rows is None:
-            return np.zeros((area.height, area.width), np.uint32)
-        return read(rows, Area(area.x - monitor.area.x, area.y - monitor.area.y, area.width, area.height))
+    def release(self) -> None:
+        """Let the picture's memory go."""
+        self._frame = None
 
     def pointed(self) -> Area | None:
         """Where the guest's pointer is drawn, as far as it is on the canvas."""

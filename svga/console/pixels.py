@@ -1,5 +1,6 @@
 """Pixels from a guest's memory to a viewer's format. In between every pixel is a word 0x00RRGGBB, in numpy arrays."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,41 +21,67 @@ BYTES = {8: 1, 15: 2, 16: 2, 24: 3, 32: 4}
 # -- from a guest ------------------------------------------------------------------------------------------------------
 
 
-def read(rows: Rows, area: Area) -> Pixels:
-    """A private copy of a part of `rows`; what `area` has beyond them is black.
+class Reader:
+    """Reads parts of `rows`. Keeps their memory from being given back, so it is not to be kept long."""
 
-    Raises `ValueError` or `BufferError` when their memory is gone.
-    """
-    shown = area.meet(Area(0, 0, rows.width, rows.height))
-    if shown == area:
-        return _read(rows, area)
-    out = np.zeros((area.height, area.width), np.uint32)
-    if shown is not None:
-        left, top = shown.x - area.x, shown.y - area.y
-        out[top : top + shown.height, left : left + shown.width] = _read(rows, shown)
-    return out
+    def __init__(self, rows: Rows) -> None:
+        self._rows, self._area = rows, Area(0, 0, rows.width, rows.height)
+        self._convert = _converter(rows)
+        self._array = _array(rows, self._area, rows.pieces[0], 0) if len(rows.pieces) == 1 else None
+
+    def read(self, area: Area, out: Pixels) -> None:
+        """Copy a part into `out`, of its size; what it has beyond the rows is black.
+
+        Raises `ValueError` or `BufferError` when their memory is gone.
+        """
+        if area.right > self._area.right or area.bottom > self._area.bottom:
+            out[:] = 0
+            shown = area.meet(self._area)
+            if shown is None:
+                return
+            left, top = shown.x - area.x, shown.y - area.y
+            area, out = shown, out[top : top + shown.height, left : left + shown.width]
+        if self._array is not None:
+            self._convert(self._array[area.y : area.bottom, area.x : area.right], out)
+            return
+        rows = self._rows
+        start = area.y * rows.pitch + area.x * BYTES[rows.bpp]
+        buffer, at = _bytes(rows, start, (area.height - 1) * rows.pitch + area.width * BYTES[rows.bpp])
+        self._convert(_array(rows, area, buffer, at), out)
 
 
-def _read(rows: Rows, area: Area) -> npt.NDArray[Any]:
+def _array(rows: Rows, area: Area, buffer: memoryview | bytes, at: int) -> npt.NDArray[Any]:
+    """As many pixels as `area` as they are stored, from byte `at` of `buffer` on; of 24 bits, three bytes each."""
     pixel = BYTES[rows.bpp]
-    start = area.y * rows.pitch + area.x * pixel
-    length = (area.height - 1) * rows.pitch + area.width * pixel
-    buffer, at = _bytes(rows, start, length)
-    shape = area.height, area.width
+    shape, strides = (area.height, area.width), (rows.pitch, pixel)
+    if pixel == 3:
+        return np.ndarray((*shape, 3), np.uint8, buffer, at, (*strides, 1))
+    return np.ndarray(shape, np.dtype(f"<u{pixel}"), buffer, at, strides)
+
+
+def _converter(rows: Rows) -> Callable[[npt.NDArray[Any], Pixels], object]:
+    """What makes words 0x00RRGGBB of pixels as they are stored."""
+    masks = rows.masks
+    if rows.bpp == 32 and masks == PLAIN:
+        return lambda words, out: np.bitwise_and(words, 0xFFFFFF, out=out)
     if rows.bpp == 32:
-        words: npt.NDArray[Any] = np.ndarray(shape, np.dtype("<u4"), buffer, at, (rows.pitch, 4))
-        return np.bitwise_and(words, 0xFFFFFF) if rows.masks == PLAIN else _spread(words, rows.masks)
-    if pixel == 2:
-        halves: npt.NDArray[Any] = np.ndarray(shape, np.dtype("<u2"), buffer, at, (rows.pitch, 2))
-        return np.take(_table(rows.masks), halves)
+        return lambda words, out: np.copyto(out, _spread(words, masks))
     if rows.bpp == 24:
-        parts = np.ndarray((*shape, 3), np.uint8, buffer, at, (rows.pitch, 3, 1)).astype(np.uint32)
-        return _spread(parts[..., 0] | parts[..., 1] << 8 | parts[..., 2] << 16, rows.masks)
-    colours = np.zeros(256, np.uint32)
-    for n, (red, green, blue) in enumerate(rows.palette[:256]):
-        colours[n] = red << 16 | green << 8 | blue
-    numbers: npt.NDArray[Any] = np.ndarray(shape, np.uint8, buffer, at, (rows.pitch, 1))
-    return np.take(colours, numbers)
+
+        def from_24(parts: npt.NDArray[Any], out: Pixels) -> None:
+            wide = parts.astype(np.uint32)
+            np.copyto(out, _spread(wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16, masks))
+
+        return from_24
+    table = _table(masks) if BYTES[rows.bpp] == 2 else _colours(rows.palette)
+    return lambda numbers, out: np.take(table, numbers, out=out)
+
+
+def _colours(palette: Sequence[tuple[int, int, int]]) -> Pixels:
+    out = np.zeros(256, np.uint32)
+    for n, (red, green, blue) in enumerate(palette[:256]):
+        out[n] = red << 16 | green << 8 | blue
+    return out
 
 
 def _bytes(rows: Rows, start: int, length: int) -> tuple[memoryview | bytes, int]:

@@ -8,6 +8,7 @@ stale stays, whatever happens between a mark and the look, and nothing is sent t
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from svga.console import wire
 from svga.console.canvas import Canvas
@@ -34,6 +35,7 @@ class View:
         self.width, self.height = width, height
         self.area = Area(0, 0, width, height)
         self._has: Pixels = np.zeros((height, width), np.uint32)
+        self._room: Pixels = np.zeros(height * width, np.uint32)  # for what is looked at
         self.copies.clear()
         self.look: set[Tile] = set()  # where something may be another than the viewer has
         self.unknown: set[Tile] = set(self._tiles(self.area))  # to be sent, whatever it has
@@ -94,6 +96,7 @@ class View:
             area = Area(block.x * TILE, block.y * TILE, block.width * TILE, block.height * TILE).meet(clipped)
             assert area is not None
             count += self._block(area, form, encoder, out)
+        self._canvas.release()
         if whole:
             self.look.clear()
             self.unknown.clear()
@@ -124,18 +127,17 @@ class View:
 
     def _block(self, area: Area, form: PixelFormat, encoder: Encoder, out: list[bytes]) -> int:
         """Look at this part, all of it at once, and send what is other."""
-        now = self._canvas.grab(area, pointer=self.draws_pointer)
+        room = self._room[: area.height * area.width].reshape(area.height, area.width)
+        now = self._canvas.grab(area, pointer=self.draws_pointer, out=room)
         has = self._has[area.y : area.bottom, area.x : area.right]
         differ = now != has
         ys, xs = _edges(area.y, area.height), _edges(area.x, area.width)
         first = area.x // TILE, area.y // TILE
         if len(ys) == len(xs) == 1:
-            if not differ.any() and first not in self.unknown:
-                return 0
-            has[:] = now
-            return self._send(now, Area(0, 0, area.width, area.height), area, form, encoder, out)
-        other = np.logical_or.reduceat(np.logical_or.reduceat(differ, ys, axis=0), xs, axis=1)
-        tiles = {(int(x), int(y)) for y, x in np.argwhere(other)}
+            tiles = {(0, 0)}
+        else:
+            other = np.logical_or.reduceat(np.logical_or.reduceat(differ, ys, axis=0), xs, axis=1)
+            tiles = {(int(x), int(y)) for y, x in np.argwhere(other)}
         if self.unknown:
             every = ((x, y) for y in range(len(ys)) for x in range(len(xs)))
             tiles |= {(x, y) for x, y in every if (x + first[0], y + first[1]) in self.unknown}
@@ -144,8 +146,12 @@ class View:
             left, top = xs[block.x], ys[block.y]
             right = xs[block.right] if block.right < len(xs) else area.width
             bottom = ys[block.bottom] if block.bottom < len(ys) else area.height
-            count += self._send(now, Area(left, top, right - left, bottom - top), area, form, encoder, out)
-            has[top:bottom, left:right] = now[top:bottom, left:right]
+            part: Area | None = Area(left, top, right - left, bottom - top)
+            if not self.unknown:
+                part = _changed(differ, left, top, right, bottom)
+            if part is not None:
+                count += self._send(now, part, area, form, encoder, out)
+                has[top:bottom, left:right] = now[top:bottom, left:right]
         return count
 
     @staticmethod
@@ -162,6 +168,19 @@ class View:
         return count
 
 
+def _changed(differ: npt.NDArray[np.bool_], left: int, top: int, right: int, bottom: int) -> Area | None:
+    """The smallest rectangle around all that differs there; None: nothing does."""
+    part = differ[top:bottom, left:right]
+    width, data = right - left, part.tobytes()
+    first = data.find(1)
+    if first < 0:
+        return None
+    y, end = first // width, data.rfind(1) // width + 1
+    columns = np.logical_or.reduce(part[y:end], axis=0).tobytes()
+    x = columns.find(1)
+    return Area(left + x, top + y, columns.rfind(1) + 1 - x, end - y)
+
+
 def _edges(at: int, length: int) -> list[int]:
     """Where tiles begin in a stretch that begins at `at`, counted from there."""
     return [0, *range(TILE - at % TILE, length, TILE)]
@@ -169,6 +188,8 @@ def _edges(at: int, length: int) -> list[int]:
 
 def blocks(tiles: set[Tile]) -> list[Area]:
     """The same tiles as rectangles, none twice: runs of a row, and equal runs below each other."""
+    if len(tiles) == 1:
+        return [Area(*tile, 1, 1) for tile in tiles]
     out: list[Area] = []
     open_: dict[tuple[int, int], Area] = {}  # (first column, width) -> a block that ends with the row above
     rows: dict[int, list[int]] = {}

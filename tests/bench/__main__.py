@@ -2,6 +2,7 @@
 
 from tests.bench import (
     bench_capture,
+    bench_console,
     bench_pvscsi,
     bench_queues,
     bench_replay,
@@ -18,6 +19,7 @@ for bench in (
     bench_transport,
     bench_replay,
     bench_pvscsi,
+    bench_console,
     bench_vmtools,
     bench_tools,
 ):

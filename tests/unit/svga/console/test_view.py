@@ -169,7 +169,7 @@ def test_what_did_not_change_is_not_sent() -> None:
     one = viewer.ask().take()
 
     assert again == b""
-    assert len(one) == 4 + 12 + 4 * 64 * 64
+    assert len(one) == 4 + 12 + 4
 
 
 def test_what_is_asked_for_again_is_sent_again() -> None:
@@ -326,7 +326,7 @@ def test_monitors_without_end_are_cut() -> None:
     screen.mark(Area(0, 0, 1 << 32, 1 << 32))
     viewer.ask(Area(0, 0, 64, 64)).take()
 
-    assert viewer.fb.shape == (2048, 16384)
+    assert viewer.fb.shape == (1024, 16384)
     assert viewer.got == [RAW]
 
 
