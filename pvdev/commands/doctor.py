@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from pvdev import ui
 from pvdev.errors import ConfigError
 from pvdev.qemu import cache_dir, find_qemu, kvm_usable
 
+GROUP = "pvdev.doctor"  # entry points: name -> what a package looks for on a machine, a function without arguments
 CAP_NET_ADMIN, CAP_NET_RAW = 12, 13  # Linux include/uapi/linux/capability.h
 
 Finding = tuple[bool, str, str]  # fine, what was found, the mend
@@ -75,7 +77,7 @@ def _compiler() -> Finding:
     return (
         (True, found, "")
         if found
-        else (False, "no C compiler: the guest's test programs need one", "apt install gcc libc6-dev")
+        else (False, "no C compiler: test programs of guests and the QEMU plugin need one", "apt install gcc libc6-dev")
     )
 
 
@@ -103,7 +105,8 @@ CHECKS: dict[str, Callable[[], Finding]] = {
 @click.option("--json", "as_json", is_flag=True, help="print the findings as JSON")
 def command(as_json: bool) -> int:
     """What this machine can do, and how to add what is missing. Replay and the models need none of it."""
-    findings = {name: find() for name, find in CHECKS.items()}
+    announced = {point.name.replace("-", " "): point.load() for point in entry_points(group=GROUP)}
+    findings = {name: find() for name, find in {**CHECKS, **announced}.items()}
     if as_json:
         ui.print_json({name: {"ok": ok, "found": found, "mend": mend} for name, (ok, found, mend) in findings.items()})
     else:
