@@ -116,7 +116,7 @@ class Blits:
         sx, sy, dx, dy, width, height = move
         self._spend(width * height * plane.pixel)
         copy(plane, sx, sy, plane, dx, dy, width, height, None)
-        self._shown.mark(Area(dx, dy, width, height))  # no `copied`: a driver may have drawn at the source, untold
+        self._shown.copied(Area(dx, dy, width, height), sx, sy)
 
     # -- screens -------------------------------------------------------------------------------------------------------
 

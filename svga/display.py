@@ -90,7 +90,10 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Copy:
-    """`to` shows now what was `dx`, `dy` pixels further right and down before (of the desktop)."""
+    """`to` shows now what was `dx`, `dy` pixels further right and down before (of the desktop).
+
+    A viewer compares what it copied: the source may have been drawn at, and nobody told of that yet.
+    """
 
     to: Area
     dx: int

@@ -1,5 +1,6 @@
 """Programs nobody here wrote on a console without a guest: what they see, what they send, what they may not."""
 
+import json
 import os
 import socket
 import struct
@@ -8,7 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -415,6 +417,72 @@ def test_a_password_no_client_can_send(console: Console, tmp_path: Path) -> None
 
     with pytest.raises(ConfigError, match="1 to 8 characters"):
         console.open(f"rfb:127.0.0.1:0,password={tmp_path / 'long'}")
+
+
+# -- a guest's pointer and keys ----------------------------------------------------------------------------------------
+
+
+class Monitor:
+    """QEMU's monitor, as far as input goes. Ref: QEMU docs/interop/qmp-spec.rst."""
+
+    def __init__(self, path: Path) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._news, self._socket = Event(), socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(path))
+        self._socket.listen()
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        client, _ = self._socket.accept()
+        version = {"qemu": {"major": 11, "minor": 0, "micro": 0}, "package": ""}
+        with suppress(OSError), client:
+            client.sendall(json.dumps({"QMP": {"version": version, "capabilities": []}}).encode() + b"\n")
+            text = ""
+            while data := client.recv(4096):
+                text += data.decode()
+                while text.strip():
+                    try:
+                        asked, end = json.JSONDecoder().raw_decode(text.lstrip())
+                    except ValueError:  # there is more to come: nothing else ends a message
+                        break
+                    text = text.lstrip()[end:]
+                    self.events += asked.get("arguments", {}).get("events", [])
+                    self._news.set()
+                    client.sendall(json.dumps({"return": {}, "id": asked.get("id")}).encode() + b"\n")
+
+    def until(self, count: int) -> bool:
+        while len(self.events) < count:
+            self._news.clear()
+            if len(self.events) < count and not self._news.wait(PATIENCE_S):
+                return False
+        return True
+
+    def close(self) -> None:
+        self._thread.join(PATIENCE_S)
+        self._socket.close()
+
+
+def test_qemus_monitor_is_told_also_when_it_comes_late(screen: Screen, tmp_path: Path) -> None:
+    path = tmp_path / "qmp"
+    with Console(screen, f"qmp:{path}") as console, greeted(console.open("rfb:127.0.0.1:0")) as client:
+        client.sendall(struct.pack(">BBHH", 5, 1, 799, 599))
+        client.sendall(struct.pack(">BBxxI", 4, 1, ord("a")) + struct.pack(">BBHH", 5, 8, 0, 0))
+        monitor = Monitor(path)
+        assert monitor.until(9)
+    monitor.close()
+
+    assert monitor.events[:9] == [
+        {"type": "abs", "data": {"axis": "x", "value": 32767}},
+        {"type": "abs", "data": {"axis": "y", "value": 32767}},
+        {"type": "btn", "data": {"down": True, "button": "left"}},
+        {"type": "key", "data": {"down": True, "key": {"type": "number", "data": 30}}},
+        {"type": "abs", "data": {"axis": "x", "value": 0}},
+        {"type": "abs", "data": {"axis": "y", "value": 0}},
+        {"type": "btn", "data": {"down": False, "button": "left"}},
+        {"type": "btn", "data": {"down": True, "button": "wheel-up"}},
+        {"type": "btn", "data": {"down": False, "button": "wheel-up"}},
+    ]
 
 
 # -- recordings, and the command ---------------------------------------------------------------------------------------

@@ -72,8 +72,9 @@ def test_SVG_V_019_022_copies_that_overlap(legacy: Rig, move: tuple[int, int, in
 
     legacy.driver.send(commands.rect_copy(*move, 30, 28))
 
+    sx, sy, dx, dy = move
     assert legacy.frame() == moved(picture, *move, 30, 28)
-    assert legacy.damage().tiles == {(0, 0)}
+    assert legacy.damage().copies == [Copy(Area(dx, dy, 30, 28), sx - dx, sy - dy)]
 
 
 @pytest.mark.parametrize(

@@ -91,3 +91,31 @@ def test_a_viewer_is_woken_once_until_it_looks() -> None:
 
 def test_nobody_can_be_asked_for_a_layout() -> None:
     assert not shown((0, Area(0, 0, 64, 64))).ask([Area(0, 0, 800, 600)])
+
+
+def test_copies_nobody_takes_become_marks() -> None:
+    picture, watch = shown((0, Area(0, 0, 200, 200))), Watch()
+    picture.watch(watch)
+    watch.take()
+    for _ in range(1000):
+        picture.copied(Area(0, 0, 8, 8), 10, 20)
+    damage = watch.take()
+
+    assert len(damage.copies) == 256
+    assert damage.tiles == {(0, 0)}
+
+
+def test_a_mark_between_monitors_far_apart_costs_nothing() -> None:
+    """A guest may put one a billion pixels away from the other."""
+    far = Area(1 << 30, 1 << 30, 64, 64)
+    picture, watch = shown((0, Area(0, 0, 64, 64)), (1, far)), Watch()
+    picture.watch(watch)
+    watch.take()
+    picture.stale()
+    picture.settle()
+    flipped = watch.take()
+    picture.mark(Area(0, 0, 1 << 31, 1 << 31))
+    marked = watch.take()
+
+    assert flipped.tiles == {(0, 0), (1 << 24, 1 << 24)}
+    assert (marked.tiles, marked.layout) == (set(), True)

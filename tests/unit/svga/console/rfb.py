@@ -4,6 +4,7 @@ import struct
 import zlib
 from collections.abc import Callable, Generator
 from random import Random
+from typing import Any
 
 import numpy as np
 
@@ -76,9 +77,9 @@ class FakeHands:
 
 
 class Viewer:
-    """A session and what its other side makes of it. `got` are the kinds of rectangles, `said` all other messages."""
+    """A session on a `Picture`, and its other side. `got` are the kinds of rectangles, `said` all other messages."""
 
-    def __init__(self, screen: Screen, *encodings: int, key: bytes | None = None, hands: object = None) -> None:
+    def __init__(self, screen: Any, *encodings: int, key: bytes | None = None, hands: object = None) -> None:
         self.screen, self.hands, self.wakes = screen, hands or FakeHands(), 0
         host = Host(screen, self.hands, "test", key, lambda: bytes(range(16)))  # type: ignore[arg-type]
         self.session = Session(host, 0.0, self._woken)

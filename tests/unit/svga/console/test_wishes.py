@@ -40,7 +40,7 @@ def test_a_viewer_gets_the_monitors_it_asked_for() -> None:
     """Two, and one again."""
     rig = Rig("screen-targets", "svga3").up()
     guest(rig)
-    viewer = Viewer(rig.device.picture, RAW, EXTENDED_DESKTOP).look()  # type: ignore[arg-type]
+    viewer = Viewer(rig.device.picture, RAW, EXTENDED_DESKTOP).look()
     wish(viewer, *TWO)
     viewer.look().look()
     two, answer = viewer.screens, viewer.said[-1]
@@ -55,7 +55,7 @@ def test_a_viewer_gets_the_monitors_it_asked_for() -> None:
 
 def test_without_a_program_that_arranges_them_it_is_refused() -> None:
     rig = Rig("screen-targets", "svga3").up()
-    viewer = Viewer(rig.device.picture, RAW, EXTENDED_DESKTOP).look()  # type: ignore[arg-type]
+    viewer = Viewer(rig.device.picture, RAW, EXTENDED_DESKTOP).look()
     wish(viewer, *TWO)
     viewer.look()
 
