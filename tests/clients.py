@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pvdev.errors import ConfigError
+from svga.console.web import find_novnc
+
 PATIENCE_S = 60
 FLAGS = (
     *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
@@ -40,6 +43,16 @@ def needs(*programs: str) -> None:
         pytest.fail(f"PVDEV_REQUIRE=all, but there is no {', '.join(missing)}")
     if missing:
         pytest.skip(f"no {', '.join(missing)} on this machine")
+
+
+def needs_novnc() -> None:
+    """As `needs`, for the files browsers are served."""
+    try:
+        find_novnc()
+    except ConfigError as error:
+        if os.environ.get("PVDEV_REQUIRE") == "all":
+            pytest.fail(f"PVDEV_REQUIRE=all, but: {error}")
+        pytest.skip(str(error))
 
 
 def vncdo(address: str, *words: str, encoding: str = "RAW", password: str | None = None) -> None:

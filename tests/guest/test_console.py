@@ -17,7 +17,7 @@ from pvdev.kinds import Built
 from pvdev.transport.vfio_user import Server
 from svga.console.keysyms import PLAIN  # of these keys Linux's numbers are the same
 from svga.served import build, defaults
-from tests.clients import browser, captured, needs, vncdo
+from tests.clients import browser, captured, needs, needs_novnc, vncdo
 from tests.guest.test_svga import picture
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
@@ -82,6 +82,7 @@ def use(built: Built, folder: Path, seen: Seen, event: str) -> bool:
 @pytest.fixture(scope="module")
 def seen(guest_kit: Kit, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     needs("chromium", "chromedriver")
+    needs_novnc()
     folder, seen = tmp_path_factory.mktemp("console"), Seen()
     _, words = with_screen(["svga"], ["rfb:127.0.0.1:0"], folder / "qmp")
     built = build({**defaults(), "display": ("rfb:127.0.0.1:0", "web:127.0.0.1:0"), "hands": f"qmp:{folder / 'qmp'}"})

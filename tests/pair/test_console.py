@@ -20,7 +20,7 @@ from svga.console import address, server, web
 from svga.console.record import image
 from svga.console.server import Console
 from svga.display import Area
-from tests.clients import PATIENCE_S, browser, captured, needs, vncdo
+from tests.clients import PATIENCE_S, browser, captured, needs, needs_novnc, vncdo
 from tests.unit.svga.console.rfb import RAW, FakeHands, Screen, moved
 
 pytestmark = pytest.mark.slow
@@ -188,6 +188,7 @@ def test_SVG_V_064_tigervnc_shows_every_pixel_and_sends_keys(
 
 
 def test_SVG_V_064_a_browser_shows_every_pixel_types_and_points(console: Console, screen: Screen, hands: Felt) -> None:
+    needs_novnc()
     where = console.open("web:127.0.0.1:0")
     with browser() as chromium:
         chromium.visit(where)
@@ -278,6 +279,7 @@ def upgrade(where: str, **headers: str) -> bytes:
 
 
 def test_only_pages_of_its_own_may_connect(console: Console) -> None:
+    needs_novnc()
     where = console.open("web:127.0.0.1:0")
     own = where.rstrip("/")
 
@@ -289,6 +291,7 @@ def test_only_pages_of_its_own_may_connect(console: Console) -> None:
 
 
 def test_only_novncs_files_are_served(console: Console) -> None:
+    needs_novnc()
     where = console.open("web:127.0.0.1:0")
     answers = {}
     for path in (
@@ -314,6 +317,7 @@ def test_only_novncs_files_are_served(console: Console) -> None:
     ],
 )
 def test_SVG_V_066_websocket_frames_that_cannot_be(console: Console, head: bytes, code: int) -> None:
+    needs_novnc()
     where = console.open("web:127.0.0.1:0")
     host, number = port(where)
     with socket.create_connection((host, number), PATIENCE_S) as client:
