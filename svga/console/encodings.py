@@ -14,6 +14,7 @@ from svga.console.pixels import PixelFormat, Pixels
 from svga.console.wire import Encoding
 
 COLOURS_MOST = 16  # of a palette
+PIECE, DENSE = 8192, 0.9  # bytes tried; what of them is left where nothing is to be gained
 SAMPLE = 61  # every such pixel is looked at before a palette is made
 TIGHT_PIXELS_MOST = 1 << 19  # of a rectangle: Tight's lengths end at 4 MiB
 
@@ -59,7 +60,7 @@ class Tight:
 
     number = int(Encoding.TIGHT)
     width_most, pixels_most = wire.TIGHT_WIDTH_MOST, TIGHT_PIXELS_MOST
-    COPY, MONO, INDEXED = range(3)  # streams
+    COPY, MONO, INDEXED, STORED = range(4)  # streams
 
     def __init__(self, level: int) -> None:
         self._streams: dict[int, Any] = {}
@@ -76,8 +77,10 @@ class Tight:
         found = palette(pixels)
         reset, self._reset = self._reset, 0
         if found is None:
-            out.append(bytes([reset | self.COPY << 4]))
-            self._compress(self.COPY, form.tight(pixels), out)
+            data = form.tight(pixels).reshape(-1)
+            stream = self.STORED if dense(data) else self.COPY
+            out.append(bytes([reset | stream << 4]))
+            self._compress(stream, data, out)
             return
         colours, index = found
         values = form.tight(np.array(colours, np.uint32)).tobytes()
@@ -95,9 +98,17 @@ class Tight:
             return
         stream = self._streams.get(number)
         if stream is None:
-            stream = self._streams[number] = zlib.compressobj(self.level)
+            stream = self._streams[number] = zlib.compressobj(0 if number == self.STORED else self.level)
         body = stream.compress(np.ascontiguousarray(data).data) + stream.flush(zlib.Z_SYNC_FLUSH)
         out += (compact(len(body)), body)
+
+
+def dense(data: npt.NDArray[np.uint8]) -> bool:
+    """Whether compressing is a waste of time: a piece out of the middle of much data hardly shrinks (video, photos)."""
+    if data.size < 4 * PIECE:
+        return False
+    middle = data[data.size // 2 : data.size // 2 + PIECE]
+    return len(zlib.compress(middle.tobytes(), 1)) > DENSE * PIECE
 
 
 def compact(length: int) -> bytes:

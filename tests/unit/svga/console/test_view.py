@@ -107,6 +107,23 @@ def test_another_compression_begins_new_streams() -> None:
         assert viewer.sees()
 
 
+def test_what_does_not_shrink_is_stored_and_what_comes_after_is_right() -> None:
+    viewer = Viewer(Screen(), TIGHT).look()
+    sizes = []
+    for seed, colours in enumerate((1 << 16, 300, 1 << 16, 300)):
+        if colours == 300:
+            viewer.screen.draw(ALL, seed, colours)
+        else:
+            noise = np.random.default_rng(seed).integers(0, 1 << 24, viewer.screen.pixels.shape, np.uint32)
+            viewer.screen.pixels[:] = noise
+            viewer.screen.mark(ALL)
+        sizes.append(len(viewer.ask().take()))
+        assert viewer.sees()
+
+    assert sizes[0] > 3 * 200 * 150
+    assert sizes[1] < sizes[0]
+
+
 def test_the_first_encoding_a_viewer_names_is_used() -> None:
     viewer = Viewer(Screen(), COPY_RECT, 99, ZRLE, TIGHT, RAW).look()
 
