@@ -200,7 +200,8 @@ class Hands(Protocol):
     """Where a viewer's pointer and keyboard go."""
 
     def point(self, x: int, y: int, buttons: int) -> None:
-        """The pointer is at (x, y) of the desktop, each 0 to 65535. `buttons`: 1 left, 2 right, 4 middle."""
+        """The pointer is at (x, y) of the desktop, each 0 to 65535, a pixel by the middle of it
+        (`svga.aim.to_unit`). `buttons`: 1 left, 2 right, 4 middle."""
         ...
 
     def move(self, dx: int, dy: int, buttons: int) -> None:

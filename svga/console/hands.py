@@ -1,5 +1,6 @@
 """A viewer's keys and pointer as the guest's: what RFB tells becomes calls of `display.Hands`."""
 
+from svga.aim import to_unit
 from svga.console import keysyms
 from svga.display import Hands
 
@@ -73,8 +74,7 @@ class Mouse:
             self._hands.move(x - ORIGIN, y - ORIGIN, buttons)
         else:
             width, height = size
-            x, y = min(x, width - 1), min(y, height - 1)
-            self._at = scaled(x, width), scaled(y, height)
+            self._at = to_unit(x, width, FULL), to_unit(y, height, FULL)
             self._hands.point(*self._at, buttons)
         turned, self._mask = mask & ~self._mask, mask
         for bit, (up, right) in WHEEL.items():
@@ -89,8 +89,3 @@ class Mouse:
             else:
                 self._hands.point(*self._at, 0)
         self._mask = 0
-
-
-def scaled(at: int, length: int) -> int:
-    """A pixel of `length` as 0 to 65535."""
-    return (at * FULL + (length - 1) // 2) // (length - 1) if length > 1 else 0

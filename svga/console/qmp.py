@@ -11,9 +11,9 @@ from typing import Any
 
 from qemu.qmp import QMPClient, QMPError
 
+from svga.aim import TABLET_TOP, rescale
 from svga.console.hands import FULL, LEFT, MIDDLE, RIGHT
 
-AXIS_MOST = 0x7FFF
 QUEUE_MOST = 1024  # events that wait
 RETRY_S = 0.5
 KEY_S = 0.02  # between two keys: QEMU's keyboards hold 16, and drop what a slow guest has not fetched
@@ -42,7 +42,7 @@ class QmpHands:
 
     def point(self, x: int, y: int, buttons: int) -> None:
         place = [
-            {"type": "abs", "data": {"axis": axis, "value": at * AXIS_MOST // FULL}}
+            {"type": "abs", "data": {"axis": axis, "value": rescale(at, FULL, TABLET_TOP)}}
             for axis, at in (("x", x), ("y", y))
         ]
         pressed = self._pressed(buttons)

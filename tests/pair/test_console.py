@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from pvdev.errors import ConfigError
+from svga.aim import TABLET_TOP, to_pixel, to_unit
 from svga.console import address, server, web
 from svga.console.record import image
 from svga.console.server import Console
@@ -104,12 +105,13 @@ def test_vncdotool_types_and_points(console: Console, hands: Felt) -> None:
 
     vncdo(where, "type", "aB", "move", "799", "0", "click", "3")
 
-    assert hands.until(lambda: hands.did[-1:] == [("point", 65535, 0, 0)])
+    corner = to_unit(799, WIDTH, 0xFFFF), to_unit(0, HEIGHT, 0xFFFF)
+    assert hands.until(lambda: hands.did[-1:] == [("point", *corner, 0)])
     assert [each for each in hands.did if each[0] == "key"] == [
         *(("key", 0x1E, True), ("key", 0x1E, False)),
         *(("key", 0x2A, True), ("key", 0x30, True), ("key", 0x2A, False), ("key", 0x30, False)),
     ]
-    assert ("point", 65535, 0, 2) in hands.did
+    assert ("point", *corner, 2) in hands.did
 
 
 @contextmanager
@@ -184,7 +186,7 @@ def test_SVG_V_064_tigervnc_shows_every_pixel_and_sends_keys(
             viewer.wait()
     points = [each for each in hands.did if each[0] == "point"]
     assert ("key", 0x2D, True) in hands.did
-    assert (round(points[-1][1] * 799 / 65535), round(points[-1][2] * 599 / 65535)) == (400, 300)  # type: ignore[operator]
+    assert points[-1][1:3] == (to_unit(400, WIDTH, 0xFFFF), to_unit(300, HEIGHT, 0xFFFF))
 
 
 def test_SVG_V_064_a_browser_shows_every_pixel_types_and_points(console: Console, screen: Screen, hands: Felt) -> None:
@@ -204,7 +206,7 @@ def test_SVG_V_064_a_browser_shows_every_pixel_types_and_points(console: Console
         chromium.type("q")
         assert hands.until(lambda: ("key", 0x10, False) in hands.did)
     points = [each for each in hands.did if each[0] == "point"]
-    x, y = (round(points[-1][n] * most / 65535) for n, most in ((1, 639), (2, 479)))  # type: ignore[operator]
+    x, y = (to_pixel(int(str(points[-1][n])), size, 0xFFFF) for n, size in ((1, 640), (2, 480)))
     assert abs(x - 320) <= 1
     assert abs(y - 240) <= 1
     assert ("key", 0x10, True) in hands.did
@@ -477,12 +479,12 @@ def test_qemus_monitor_is_told_also_when_it_comes_late(screen: Screen, tmp_path:
     monitor.close()
 
     assert monitor.events[:9] == [
-        {"type": "abs", "data": {"axis": "x", "value": 32767}},
-        {"type": "abs", "data": {"axis": "y", "value": 32767}},
+        {"type": "abs", "data": {"axis": "x", "value": to_unit(799, WIDTH, TABLET_TOP)}},
+        {"type": "abs", "data": {"axis": "y", "value": to_unit(599, HEIGHT, TABLET_TOP)}},
         {"type": "btn", "data": {"down": True, "button": "left"}},
         {"type": "key", "data": {"down": True, "key": {"type": "number", "data": 30}}},
-        {"type": "abs", "data": {"axis": "x", "value": 0}},
-        {"type": "abs", "data": {"axis": "y", "value": 0}},
+        {"type": "abs", "data": {"axis": "x", "value": to_unit(0, WIDTH, TABLET_TOP)}},
+        {"type": "abs", "data": {"axis": "y", "value": to_unit(0, HEIGHT, TABLET_TOP)}},
         {"type": "btn", "data": {"down": False, "button": "left"}},
         {"type": "btn", "data": {"down": True, "button": "wheel-up"}},
         {"type": "btn", "data": {"down": False, "button": "wheel-up"}},

@@ -2,8 +2,9 @@
 
 import pytest
 
+from svga.aim import TABLET_TOP, rescale, to_pixel, to_unit
 from svga.console import keysyms
-from svga.console.hands import Keyboard, Mouse, scaled
+from svga.console.hands import Keyboard, Mouse
 from tests.unit.svga.console.rfb import FakeHands
 
 SHIFT = keysyms.SHIFT
@@ -83,14 +84,21 @@ def test_every_button_and_both_wheels() -> None:
     assert [each[1:] for each in hands.did if each[0] == "wheel"] == [(1, 0), (-1, 0), (0, -1), (0, 1)]
 
 
-def test_places_are_within_a_pixel_on_every_size() -> None:
-    for length in (1, 2, 640, 1023, 1920, 8192):
-        back = [round(scaled(at, length) * (length - 1) / 65535) for at in range(length)]
-        assert back == list(range(length))
+@pytest.mark.parametrize("length", [1, 2, 640, 1023, 1920, 8192])
+def test_every_pixel_is_found_again(length: int) -> None:
+    """By a guest that divides by the number of units, also from a tablet's half of them."""
+    hands = FakeHands()
+    mouse = Mouse(hands)
+    for at in range(length):
+        mouse.event(0, at, 0, (length, 1))
+    units = [int(str(did[1])) for did in hands.did]
+
+    assert [to_pixel(unit, length, 0xFFFF) for unit in units] == list(range(length))
+    assert [to_pixel(rescale(unit, 0xFFFF, TABLET_TOP), length, TABLET_TOP) for unit in units] == list(range(length))
 
 
 def test_places_outside_are_the_edge() -> None:
     hands = FakeHands()
     Mouse(hands).event(0, 65535, 65535, (100, 50))
 
-    assert hands.did == [("point", 65535, 65535, 0)]
+    assert hands.did == [("point", to_unit(99, 100, 0xFFFF), to_unit(49, 50, 0xFFFF), 0)]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from svga.aim import to_unit
 from svga.console import password, session
 from svga.console.session import Session
 from svga.display import Area
@@ -390,9 +391,10 @@ def test_keys_and_buttons_are_let_go_when_a_viewer_leaves() -> None:
     viewer.send(struct.pack(">BBxxI", 4, 1, 0xFFE3) + struct.pack(">BBHH", 5, 4, 199, 149))
     viewer.session.close("hung up")
 
+    corner = to_unit(199, 200, 0xFFFF), to_unit(149, 150, 0xFFFF)
     assert viewer.hands.did == [  # type: ignore[attr-defined]
         ("key", 0x1D, True),
-        ("point", 65535, 65535, 2),
+        ("point", *corner, 2),
         ("key", 0x1D, False),
-        ("point", 65535, 65535, 0),
+        ("point", *corner, 0),
     ]

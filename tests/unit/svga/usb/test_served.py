@@ -12,6 +12,7 @@ import pytest
 from pvdev.control import call
 from pvdev.errors import ConfigError
 from pvdev.rules import RuleLog
+from svga.aim import TABLET_TOP, to_unit
 from svga.rules import RULES
 from svga.served import USB_DEVICES, build, defaults
 from svga.usb import physical
@@ -130,7 +131,8 @@ def test_a_viewer_s_pointer_and_keys_reach_who_attached_them(capsys: pytest.Capt
         take(viewer, 12 + 2 + 4 + 24)
         viewer.sendall(pack(">BBHH", 5, 1, 639, 0) + pack(">BBxxI", 4, 1, ord("a")))
 
-        assert replies(take(tablet, RET_SUBMIT.size + 6))[0].data == b"\x01\xff\x7f\0\0\0"
+        place = to_unit(639, 640, TABLET_TOP), to_unit(0, 480, TABLET_TOP)
+        assert replies(take(tablet, RET_SUBMIT.size + 6))[0].data == pack("<BHHB", 1, *place, 0)
         assert replies(take(keyboard, RET_SUBMIT.size + 8))[0].data == b"\0\0\x04\0\0\0\0\0"
 
 
