@@ -27,6 +27,9 @@ JOIN_GROUP = "pvdev.boot"
 Screens = Sequence[tuple[int, int, int, int]]  # x, y, width, height of each monitor, in pixels
 TellScreens = Callable[[Screens], bool]
 """Tells a guest how its monitors are to be, from any thread; False: nobody there takes it."""
+Calls = Mapping[int, Callable[[Any], None]]
+"""What answers calls of VMware's backdoor port, by command: called with the registers (rax to rdi, cpl), which it
+changes."""
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Built:
     faults: Callable[[], str | None] = lambda: None  # what the host failed the device in, one line
     controls: Mapping[str, Callable[..., object]] = field(default_factory=dict)  # from outside; see `pvdev.control`
     on_wish: Callable[[TellScreens], None] = lambda tell: None  # who is to hear how somebody would like its monitors
+    calls: Calls = field(default_factory=dict)  # what it adds to the backdoor port, where the guest has one
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Joined:
     ours; `args`: further ones. `faults()`: what did not go as it should, one line; `pvdev boot` then fails.
 
     `carry` gets the devices of the guest, each with what tells its transport that it was touched another way.
-    `screens`: how the guest is told of its monitors, if it can be.
+    `screens`: how the guest is told of its monitors, if it can be. `add` gets what a device adds to the backdoor port.
     """
 
     machine: Sequence[str]
@@ -106,6 +110,7 @@ class Joined:
     controls: Mapping[str, Callable[..., object]] = field(default_factory=dict)
     faults: Callable[[], str | None] = lambda: None
     screens: TellScreens | None = None
+    add: Callable[[Calls], None] = lambda calls: None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from svga.device import Svga
 from svga.display import Area, Hands
 from svga.function import Video
 from svga.profiles import FRONTS, PROFILES
+from svga.vmmouse import VmMouse
 from svga.wire import MAX_DISPLAYS, SCREEN_SIZE_MAX
 
 MIB = 1 << 20
@@ -94,7 +95,7 @@ def build(values: Mapping[str, Any]) -> Built:
             options = values["usb"], values["usbip"], values["hand"]
             plugged, more = owns.enter_context(pointers(*options, device.rules))
             hands, there = hands or plugged.viewer, {**there, **more}
-        screen = Screen(device.picture, hands)
+        screen = Screen(device.picture, hands, VmMouse(device.rules))
         owns.callback(screen.close)
         for text in values["display"]:
             screen.display(text)
@@ -106,7 +107,7 @@ def build(values: Mapping[str, Any]) -> Built:
     def on_wish(tell: TellScreens) -> None:
         device.wishes.tell = lambda areas: tell([(area.x, area.y, area.width, area.height) for area in areas])
 
-    return Built(device, owns=owns, faults=screen.faults, controls=there, on_wish=on_wish)
+    return Built(device, owns=owns, faults=screen.faults, controls=there, on_wish=on_wish, calls=screen.calls)
 
 
 def controls(device: Svga) -> Mapping[str, Callable[..., object]]:

@@ -102,7 +102,6 @@ class VmMouse:
         self.absolute = False
         self.restrict = Restrict.ANY
         self.buttons = self._x = self._y = 0
-        self._bells = 0
         self._off()
 
     @property
@@ -112,6 +111,7 @@ class VmMouse:
 
     def _off(self) -> None:
         self._queue: deque[int] = deque()
+        self._bells = 0
         self._error, self._id_waits, self._late = True, False, False
 
     # -- hands -----------------------------------------------------------------------------------------------------

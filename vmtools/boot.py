@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from pvdev.control import Loop
-from pvdev.kinds import Joined, Joining, Screens, TellScreens
+from pvdev.kinds import Calls, Joined, Joining, Screens, TellScreens
 from pvdev.qemu import Qemu
 from vmtools import served
-from vmtools.backdoor import Machine
+from vmtools.backdoor import Handler, Machine
 from vmtools.controls import controls as of_host
+from vmtools.frame import Frame
 from vmtools.host import Host
 from vmtools.ways.plugin.guest import GuestLink
 from vmtools.ways.plugin.ram import Ram, parse_size
@@ -31,8 +32,17 @@ def join(values: Mapping[str, Any], qemu: Qemu, loop: Loop, folder: Path, memory
         link = GuestLink(qemu, loop, folder, host, ram, time.monotonic_ns)
         owns.callback(link.close)
         undo.pop_all()
-    tell = screens(host, link.turn)
-    return Joined(ram.machine_args(), link.args(), host.rules, link.carry, owns, controls(host, ram), faults, tell)
+    return Joined(
+        ram.machine_args(),
+        link.args(),
+        host.rules,
+        carry=link.carry,
+        owns=owns,
+        controls=controls(host, ram),
+        faults=faults,
+        screens=screens(host, link.turn),
+        add=adds(host, link.turn),
+    )
 
 
 def screens(host: Host, turn: AbstractContextManager[object]) -> TellScreens:
@@ -46,6 +56,24 @@ def screens(host: Host, turn: AbstractContextManager[object]) -> TellScreens:
                 return False
 
     return tell
+
+
+def adds(host: Host, turn: AbstractContextManager[object]) -> Callable[[Calls], None]:
+    """How devices answer commands at the host's port, in its loop with `turn` held; each the first that wants it."""
+
+    def add(calls: Calls) -> None:
+        with turn:
+            for command, call in calls.items():
+                host.backdoor.handlers.setdefault(command, _without_time(call))
+
+    return add
+
+
+def _without_time(call: Callable[[Any], None]) -> Handler:
+    def handler(frame: Frame, now_ns: int) -> None:
+        call(frame)
+
+    return handler
 
 
 def controls(host: Host, ram: Ram) -> Mapping[str, Callable[..., object]]:

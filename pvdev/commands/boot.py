@@ -163,8 +163,9 @@ def boot(
         for each in joined.values():
             each.carry([(endpoint.device, endpoint.touch) for endpoint in server.endpoints])
             args += each.args
-            if each.screens is not None:
-                for item in built:
+            for item in built:
+                each.add(item.calls)
+                if each.screens is not None:
                     item.on_wish(each.screens)
         machine = next((each.machine for each in joined.values()), machine_args(memory))
         if control is not None:

@@ -5,21 +5,30 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pvdev.errors import ConfigError
+from pvdev.kinds import Calls
 from svga.display import Hands, Picture
+from svga.vmmouse import VmMouse
 
 if TYPE_CHECKING:
     from svga.console.server import Console
+    from svga.console.vmmouse import VmMouseHands
 
 
 class Screen:
-    """The console of a served display, loaded when somebody wants to look."""
+    """The console of a served display, loaded when somebody wants to look.
 
-    def __init__(self, picture: Picture, hands: Hands | str | None) -> None:
-        """`hands`: what moves, or as `--hands` has it. Raises `ConfigError`."""
+    `calls`: what its pointer adds to the guest's backdoor port; nothing where there is no other to be its bell.
+    """
+
+    def __init__(self, picture: Picture, hands: Hands | str | None, mouse: VmMouse) -> None:
+        """`hands`: what moves, or as `--hands` has it; `mouse` then comes first, while the guest listens to it.
+        Raises `ConfigError`."""
+        self.calls: Calls = {}
+        if isinstance(hands, str):
+            hands = with_mouse(mouse, hands)
+            self.calls = hands.calls
         self._picture, self._hands = picture, hands
         self._console: Console | None = None
-        if isinstance(hands, str):
-            self._made()
         self.controls: Mapping[str, Callable[..., object]] = {
             "display": self.display,
             "displays": self.displays,
@@ -31,7 +40,7 @@ class Screen:
             try:
                 from svga.console.server import Console
             except ImportError as error:
-                raise ConfigError(f"a console needs {error.name}: pip install 'pvdev[console]'") from error
+                raise _lacks(error) from error
             self._console = Console(self._picture, self._hands)
         return self._console
 
@@ -59,3 +68,17 @@ class Screen:
     def close(self) -> None:
         if self._console is not None:
             self._console.close()
+
+
+def with_mouse(mouse: VmMouse, hands: str) -> "VmMouseHands":
+    """Hands as `--hands` has them, with a VMMouse before. Raises `ConfigError`."""
+    try:
+        from svga.console.server import open_hands
+        from svga.console.vmmouse import VmMouseHands
+    except ImportError as error:
+        raise _lacks(error) from error
+    return VmMouseHands(mouse, open_hands(hands))
+
+
+def _lacks(error: ImportError) -> ConfigError:
+    return ConfigError(f"a console needs {error.name}: pip install 'pvdev[console]'")

@@ -3,7 +3,9 @@
 from threading import Lock
 
 from tests.conformance.vmtools.rig import Rig
-from vmtools.boot import screens
+from vmtools.boot import adds, screens
+from vmtools.frame import Frame
+from vmtools.wire import BDOOR_MAGIC, Cmd
 
 TWO = [(0, 0, 800, 600), (800, 0, 640, 480)]
 
@@ -20,3 +22,14 @@ def test_monitors_for_the_program_that_arranges_them() -> None:
 
     assert (early, told, wrong, turn.locked()) == (False, True, False, False)
     assert service.seen[-1] == b"DisplayTopology_Set 2 , 0 0 800 600 , 800 0 640 480"
+
+
+def test_a_device_adds_to_the_backdoor_port_and_takes_nothing_from_it() -> None:
+    host, asked = Rig().host, []
+    add = adds(host, Lock())
+    add({39: lambda frame: asked.append(frame.rbx), Cmd.GETVERSION: lambda frame: asked.append(-1)})
+    add({39: lambda frame: asked.append(-2)})
+    for command in (39, Cmd.GETVERSION):
+        host.low(Frame(rax=BDOOR_MAGIC, rbx=4, rcx=command), 0)
+
+    assert asked == [4]

@@ -8,12 +8,13 @@ import pytest
 
 from pvdev.errors import ConfigError
 from svga.console.served import Screen
+from svga.vmmouse import COMMANDS, VmMouse
 from tests.unit.svga.console.rfb import FakeHands
 from tests.unit.svga.console.rfb import Screen as Shown
 
 
 def test_nothing_is_there_until_somebody_looks() -> None:
-    screen = Screen(Shown(), None)
+    screen = Screen(Shown(), None, VmMouse())
 
     assert screen.displays() == {"displays": {}, "viewers": 0}
     assert screen.faults() is None
@@ -28,7 +29,7 @@ def test_it_is_light_until_somebody_looks() -> None:
 
 
 def test_shown_there_too_and_photographed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    screen = Screen(Shown(64, 48), FakeHands())
+    screen = Screen(Shown(64, 48), FakeHands(), VmMouse())
     try:
         where = screen.display("rfb:127.0.0.1:0")
         taken = screen.screenshot(str(tmp_path / "shot.png"))
@@ -44,4 +45,9 @@ def test_shown_there_too_and_photographed(tmp_path: Path, capsys: pytest.Capture
 
 def test_hands_that_are_none_are_said_at_once() -> None:
     with pytest.raises(ConfigError, match="hands"):
-        Screen(Shown(), "ps2:1")
+        Screen(Shown(), "ps2:1", VmMouse())
+
+
+def test_a_vmmouse_where_something_can_be_its_bell(tmp_path: Path) -> None:
+    assert Screen(Shown(), FakeHands(), VmMouse()).calls == {}
+    assert Screen(Shown(), f"qmp:{tmp_path / 'qmp'}", VmMouse()).calls.keys() == COMMANDS
