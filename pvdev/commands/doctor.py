@@ -1,8 +1,10 @@
 """`pvdev doctor`: what this machine can do, and the one line that adds what is missing."""
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from pvdev.errors import ConfigError
 from pvdev.qemu import cache_dir, find_qemu, kvm_usable
 
 GROUP = "pvdev.doctor"  # entry points: name -> what a package looks for on a machine, a function without arguments
+EXTRAS = {"conform": ("pytest", "scapy"), "usb": ("usb",)}  # of pyproject.toml -> the modules they bring
 CAP_NET_ADMIN, CAP_NET_RAW = 12, 13  # Linux include/uapi/linux/capability.h
 
 Finding = tuple[bool, str, str]  # fine, what was found, the mend
@@ -81,6 +84,13 @@ def _compiler() -> Finding:
     )
 
 
+def _extra(name: str) -> Finding:
+    missing = [module for module in EXTRAS[name] if importlib.util.find_spec(module) is None]
+    if missing:
+        return False, f"no {', '.join(missing)}", f"pip install 'pvdev[{name}]'"
+    return True, ", ".join(EXTRAS[name]), ""
+
+
 def _capable(capability: int) -> bool:
     """Whether this process has the capability of that number."""
     status = Path("/proc/self/status").read_text().splitlines()
@@ -98,6 +108,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "nft": _nft,
     "namespaces": _namespaces,
     "C compiler": _compiler,
+    **{f"pvdev[{name}]": partial(_extra, name) for name in EXTRAS},
 }
 
 

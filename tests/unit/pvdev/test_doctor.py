@@ -1,7 +1,10 @@
 """`pvdev doctor` on machines that have, and lack, what ports need."""
 
+import importlib.util
 import json
 import shutil
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +36,26 @@ def test_a_program_that_is_missing(name: str, mend: str, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(shutil, "which", lambda program: f"/bin/{program}")
     assert doctor.CHECKS[name]() == (True, f"/bin/{name}", "")
+
+
+@pytest.mark.parametrize("name", doctor.EXTRAS)
+def test_an_extra_that_is_missing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check, modules = doctor.CHECKS[f"pvdev[{name}]"], doctor.EXTRAS[name]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None if module == modules[0] else module)
+    assert check() == (False, f"no {modules[0]}", f"pip install 'pvdev[{name}]'")
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: module)
+    assert check() == (True, ", ".join(modules), "")
+
+
+def test_the_extras_are_those_of_the_project() -> None:
+    """As many modules of each as it has requirements; the console's are told by the console."""
+    text = (Path(doctor.__file__).parents[2] / "pyproject.toml").read_text()
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+
+    assert {name: len(wanted) for name, wanted in extras.items() if name not in ("dev", "console")} == {
+        name: len(modules) for name, modules in doctor.EXTRAS.items()
+    }
 
 
 @pytest.mark.parametrize("name", ["TAP", "packet sockets"])
