@@ -15,7 +15,9 @@ from svga.device import Svga
 from svga.display import Area
 from svga.driver.driver import Driver
 from svga.served import build, defaults, parse_layout, parse_size
+from svga.vmmouse import COMMANDS, Command
 from tests.unit.svga.rig import H, W, noise
+from tests.unit.svga.test_vmmouse import Call
 
 
 @pytest.fixture
@@ -118,3 +120,16 @@ def test_somebody_who_can_tell_the_guest(built: Built) -> None:
 
     assert built.controls["resize"]("800x600,640x480+800+0") == {"told": True}
     assert heard == [[(0, 0, 800, 600), (800, 0, 640, 480)]]
+
+
+@pytest.mark.parametrize("built", [{"hands": "qmp:/nowhere"}], indirect=True)
+def test_its_pointer_at_the_backdoor_port_where_a_monitor_can_ring(built: Built) -> None:
+    """What drivers break there is in the display's own report."""
+    built.calls[Command.ABSPOINTER_COMMAND](Call(Command.ABSPOINTER_COMMAND, 0x1234))
+
+    assert built.calls.keys() == COMMANDS
+    assert [violation.rule.number for violation in built.device.rules] == ["SVG-D-065"]
+
+
+def test_no_pointer_there_without_a_bell(built: Built) -> None:
+    assert built.calls == {}
