@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pvdev.faults import Fault, FaultPlan
 from tests.conformance.vmtools.rig import MEMORY, SECOND, Rig
 from tests.conformance.vmtools.snapshots import QuiescedGuest
 from vmtools.driver.ports import Ports
@@ -135,6 +136,18 @@ def test_VMT_D_010_nor_while_one_is_received(slow: Rig) -> None:
     channel.call(Message.SENDSIZE, 8)
     assert status(channel.call(Message.RECVSIZE)) == 0
     assert broken(slow) == [("VMT-D-010", 8, 2)]
+
+
+def test_VMT_D_010_a_checkpoint_allows_one_restart(slow: Rig) -> None:
+    slow.host.faults = FaultPlan([("message.sendpayload", 0, Fault("checkpoint"))])
+    channel = Channel(slow.ports, PROTO_RPCI)
+    channel.send(b"log x")
+    channel.receive()
+    slow.assert_clean()
+    channel.call(Message.SENDSIZE, 8)
+    channel.call(Message.SENDSIZE, 8)
+
+    assert broken(slow) == [("VMT-D-010", 8, 1)]
 
 
 def test_VMT_D_011_length_of_a_message(rig: Rig) -> None:
@@ -527,6 +540,20 @@ def test_VMT_D_039_of_either_size(rig: Rig) -> None:
 
     assert (small, rig.memory[0] & 0x1F) == (3, 3)
     assert broken(rig) == [("VMT-D-039", 0x600, 2)]
+
+
+def test_VMT_D_039_sizes_side_by_side(rig: Rig) -> None:
+    """Both may be there, as long as no page is given twice."""
+    kernel = started(rig)
+    kernel.balloon(Ask.LOCK, 0x601, 1)
+    batch(rig, 0x400 << 12)
+    kernel.balloon(Ask.BATCHED_2M_LOCK, 0, 1)
+
+    assert rig.memory[0] & 0x1F == 0
+    assert rig.host.balloon_device.current == 513
+    assert rig.host.balloon_device.holds(0x433)
+    assert not rig.host.balloon_device.holds(0x600)
+    rig.assert_clean()
 
 
 @pytest.mark.parametrize("command", [Ask.BATCHED_LOCK, Ask.BATCHED_2M_UNLOCK, 5, 11])

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.conformance.vmtools.rig import MEMORY, Rig
+from vmtools.backdoor import Machine
 from vmtools.balloon import Range
 from vmtools.driver.balloon import BASIC, BATCHED, BalloonDriver
 from vmtools.driver.ports import Ports
@@ -24,6 +25,20 @@ def test_VMT_V_050_START_gives_what_is_common(rig: Rig, wanted: int, got: int) -
 
 def test_VMT_V_050_a_host_that_sees_no_memory_offers_no_batches() -> None:
     assert Ports(Host(), cpl=0).balloon(Ask.START, 0x3E).rcx == 0x22
+
+
+@pytest.mark.parametrize(("context", "resource"), [(3, 5), (0xFFFF_FFFF, 5), (3, 0xFFFF_FFFF)])
+def test_VMT_V_050_there_is_no_doorbell(rig: Rig, context: int, resource: int) -> None:
+    assert rig.kernel.balloon(Ask.VMCI_DOORBELL_SET, context, resource).rax == 1
+
+
+def test_VMT_V_050_pages_of_a_host_that_sees_no_memory() -> None:
+    host = Host(machine=Machine(memory=MEMORY))
+    host.balloon_device.set_target(2)
+    kernel = Ports(host, cpl=0)
+    kernel.balloon(Ask.START, 2)
+
+    assert [kernel.balloon(Ask.LOCK, page, 1).rax for page in (PAGES - 1, PAGES)] == [0, 2]
 
 
 def test_VMT_V_051_a_target_of_64_bits(rig: Rig) -> None:

@@ -93,6 +93,7 @@ def test_VMT_V_035_variables_of_the_host(rig: Rig) -> None:
     del rig.host.variables["fixed"]
     assert rpc.call("info-get guestinfo.fixed")[0] is False
     assert heard == [("fixed", b"mine"), ("theirs", b"1"), ("fixed", None)]
+    assert rig.host.variables.size == len("theirs1")
 
 
 def test_VMT_V_036_the_store_has_a_limit(rig: Rig) -> None:
@@ -506,6 +507,43 @@ def test_VMT_V_046_a_freeze_that_fails(rig: Rig) -> None:
     assert outcome is not None
     assert (outcome.ok, outcome.why) == (False, "Error when enabling the sync provider.")
     rig.assert_clean()
+
+
+def test_VMT_V_046_a_guest_that_will_not_begin(rig: Rig) -> None:
+    guest = QuiescedGuest(rig)
+    guest.service.on[b"vmbackup.start"] = lambda rest: b"ERROR Quiesce operation already in progress."
+    outcome = guest.run()
+
+    assert outcome == Outcome(why="Quiesce operation already in progress.")
+    assert rig.host.snapshot.state is State.IDLE
+
+
+def test_VMT_V_046_a_guest_that_had_thawed_before(rig: Rig) -> None:
+    """It says so when it is told that the copy is made: what was copied is of no one moment."""
+    guest = QuiescedGuest(rig)
+    thaw = guest.service.on[b"vmbackup.snapshotDone"]
+
+    def refused(rest: bytes) -> bytes:
+        thaw(rest)
+        return b"ERROR Error: unexpected state for quiesce done message."
+
+    guest.service.on[b"vmbackup.snapshotDone"] = refused
+    outcome = guest.run()
+
+    assert outcome is not None
+    assert (outcome.ok, outcome.copied) == (False, False)
+    assert outcome.why == "Error: unexpected state for quiesce done message."
+
+
+def test_VMT_V_046_a_copy_that_comes_too_late(rig: Rig) -> None:
+    guest = QuiescedGuest(rig)
+    guest.start(take=lambda now_ns: None)
+    guest.turn(3)
+    guest.service.rpc.call("vmbackup.eventSet req.error 5 thawed by itself")
+
+    assert rig.host.snapshot.taken(True, rig.ports.now_ns) is False
+    assert rig.host.snapshot.abort(rig.ports.now_ns)
+    assert not rig.host.snapshot.abort(rig.ports.now_ns)
 
 
 @pytest.mark.parametrize("second", [1, 3])

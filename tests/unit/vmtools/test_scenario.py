@@ -94,6 +94,27 @@ def test_from_boot_on_a_guest_needs_no_service() -> None:
     assert rig.host.balloon_device.current == 4096
 
 
+def test_what_cannot_be_at_once() -> None:
+    rig = Rig()
+    words = ("snapshot = true", "snapshot = true", 'power = "suspend"', 'power = "reboot"')
+    scenario = parse("".join(f'[[step]]\nat = "5s"\n{each}\n' for each in words))
+    scenario.attach(rig.host)
+    guest = QuiescedGuest(rig)
+    rig.scripts(guest.service)
+
+    play(rig, guest, scenario, 60)
+
+    assert [step.why for step in scenario.steps] == [
+        "",
+        "another snapshot is under way",
+        "",
+        "suspend is under way",
+    ]
+    assert scenario.report()[1] == "    5.0 s  snapshot: FAILED: another snapshot is under way, 0.0 s"
+    assert scenario.fault is not None
+    assert "power reboot (suspend is under way)" in scenario.fault
+
+
 STEPS = {
     "balloon": '"40%"',
     "balloon-reset": "true",
