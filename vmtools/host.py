@@ -16,12 +16,13 @@ from pvdev.rules import RuleLog
 from pvdev.trace import Sink
 from vmtools.backdoor import Backdoor, Machine
 from vmtools.balloon import Balloon
+from vmtools.channel import Channel
 from vmtools.clock import Clock
 from vmtools.frame import Frame
 from vmtools.guestinfo import GuestInfo
 from vmtools.heartbeat import GREEN_NS, RED_NS, Heartbeat
 from vmtools.hub import MAIN, Hub
-from vmtools.message import Channel, Channels
+from vmtools.message import Channels
 from vmtools.power import Power
 from vmtools.resolution import Resolution
 from vmtools.resources import Resources
