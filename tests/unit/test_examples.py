@@ -22,6 +22,17 @@ OUTSIDE, UPLINK = "198.51.100.2", "198.51.100.1"
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 
 
+def test_budget_shares_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "budget.py"), run_name="__main__")
+
+    out = capsys.readouterr().out
+    kept = [int(line.split()[2]) for line in out.splitlines() if line.startswith("  ")]
+    given = [int(line.split()[-1]) for line in out.splitlines() if line.startswith("  ")]
+    assert sum(kept[:3]) <= 96
+    assert kept[2] == 8 < kept[5]
+    assert all(64 <= keeps + gives <= 66 for keeps, gives in zip(kept, given, strict=True))  # whole 2 MiB are given
+
+
 def test_broken_driver_names_the_rule(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(EXAMPLES / "broken_driver.py"), run_name="__main__")
 
