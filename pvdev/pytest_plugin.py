@@ -59,6 +59,32 @@ class Tools:
         made.attach(self.host)
         return made
 
+    def run(self, *command: str, until: Callable[[], bool] | None = None) -> int:
+        """Run an unmodified program of this machine, and all it starts, as a guest of this host, in real time; its
+        exit code. When `until()` it is asked to end (SIGTERM). Raises `ConfigError`: this machine cannot do that.
+        """
+        import os
+        import signal
+        import time
+
+        from vmtools.ways.herald import Herald
+        from vmtools.ways.supervisor import Supervisor
+
+        supervisor, asked = Supervisor(self.host, time.monotonic_ns), [] if until is None else [until]
+
+        def tick() -> None:
+            with supervisor.turn:
+                self.host.tick(time.monotonic_ns())
+                enough = bool(asked) and asked[0]()
+            if enough and (pid := supervisor.pid):
+                asked.clear()
+                os.kill(pid, signal.SIGTERM)
+
+        with Herald(tick, lambda: supervisor.pid) as herald:
+            code = supervisor.run(command, mask=herald.mask, started=lambda pid: herald.start())
+        self.ports.now_ns = max(self.ports.now_ns, time.monotonic_ns())
+        return code
+
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and the host do what is due meanwhile, ten times a second."""
         end = self.ports.now_ns + int(seconds * 1e9)

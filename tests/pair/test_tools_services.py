@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pvdev.pytest_plugin import Tools as Agents
 from tests.netns import lack
 from tests.pair.test_tools_supervisor import Tools
 from vmtools.heartbeat import Pulse
@@ -212,3 +214,17 @@ def test_a_host_is_controlled_while_its_program_runs(tmp_path: Path) -> None:
     assert done.stderr == 'pvdev: \'5\' is no amount of memory: write "60%" or "256M"\n'
     assert (tmp_path / "kept").read_text() == '{\n "a": "b"\n}\n'
     assert not Path(path).exists()
+
+
+def test_the_fixture_runs_an_unmodified_agent(make_vmtools: Callable[..., Agents], tmp_path: Path) -> None:
+    (tmp_path / "tools.conf").write_text(CONFIGURATION)
+    tools = make_vmtools()
+    scenario = tools.scenario(
+        '[[step]]\nping = true\n[[step]]\nvariable = { x = "y" }\nexpect = "failure"\nwithin = "1s"'
+    )
+
+    code = tools.run("vmtoolsd", "-c", str(tmp_path / "tools.conf"), until=lambda: scenario.done)
+
+    assert code == 0
+    assert scenario.ok, scenario.report()
+    assert tools.rpc().call("info-get guestinfo.vmtools.versionString")[0]
