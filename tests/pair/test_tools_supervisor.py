@@ -1,6 +1,9 @@
 """Unmodified programs of open-vm-tools under the supervisor, and what it does for any program. No virtual machine."""
 
+import contextlib
 import os
+import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -214,6 +217,24 @@ def test_threads_and_children_are_followed(tools: Tools) -> None:
     assert [tools.host.variables[f"t{i}"] for i in range(8)] == [b"%d" % i for i in range(8)]
 
 
+def test_another_thread_than_the_first_may_start_a_program(tools: Tools) -> None:
+    program = (
+        "import os, threading\n"
+        "idle = [threading.Thread(target=threading.Event().wait, daemon=True) for _ in range(4)]\n"
+        "[thread.start() for thread in idle]\n"
+        "words = ['vmware-rpctool', 'info-get guestinfo.x']\n"
+        "threading.Thread(target=os.execvp, args=(words[0], words)).start()\n"
+    )
+    assert tools.run(sys.executable, "-c", program) == 0
+    assert tools.out == "from the host\n"
+
+
+def test_many_short_children_at_once_are_all_waited_for(tools: Tools) -> None:
+    script = "for i in $(seq 60); do (exit 0) & done; wait; for i in $(seq 9); do sh -c 'kill -9 $$' & done; wait"
+    assert tools.run("sh", "-c", script) == 0
+    assert tools.supervisor._tasks == {}
+
+
 def test_a_program_s_own_faults_reach_it(tools: Tools) -> None:
     crash = "import ctypes; ctypes.string_at(8)"
     assert tools.run(sys.executable, "-c", crash) == 128 + signal.SIGSEGV
@@ -382,3 +403,37 @@ def test_a_child_of_the_caller_s_own_is_not_waited_for(tools: Tools) -> None:
             assert other.poll() is None
         finally:
             other.kill()
+
+
+def test_the_program_ends_with_the_command() -> None:
+    command = [sys.executable, "-m", "pvdev.cli", "tools", "run", "--quiet", "--", "sh", "-c", "echo $$; exec sleep 60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        program = os.pidfd_open(int(running.stdout.readline()))
+        running.kill()
+    ended, _, _ = select.select([program], [], [], 10)
+    os.close(program)
+    assert ended
+
+
+def test_ctrl_c_at_a_terminal_reaches_the_program_once() -> None:
+    script = (
+        "import signal\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\n"
+        "print('ready', flush=True)\n"
+        "signal.sigwait([signal.SIGINT])\n"
+        "print('twice' if signal.sigtimedwait([signal.SIGINT], 0.4) else 'once', flush=True)\n"
+    )
+    words = [sys.executable, "-m", "pvdev.cli", "tools", "run", "--quiet", "--", sys.executable, "-c", script]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, words)
+    said = b""
+    with contextlib.suppress(OSError):  # the terminal has gone: the command has ended
+        while select.select([terminal], [], [], 30)[0] and (data := os.read(terminal, 1000)):
+            said += data
+            if said.endswith(b"ready\r\n"):
+                os.write(terminal, b"\x03")
+    os.close(terminal)  # which ends one that hangs
+    assert os.waitpid(pid, 0)[1] == 0
+    assert b"once" in said
