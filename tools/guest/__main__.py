@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from guest.cache import KitError, Say
+from guest.cloudinit import find_cloud_init
 from guest.initramfs import ROOTFS
 from guest.kit import find_kit
 from guest.ktap import GuestFailed
@@ -54,8 +55,9 @@ def _tests() -> list[str]:
 def _fetch(options: argparse.Namespace) -> int:
     say: Say = lambda line: print(line, flush=True)  # noqa: E731
     kit, storage = find_kit(fetch=True, say=say), find_storage(fetch=True, say=say)
-    tools = find_tools(fetch=True, say=say)
-    print(*kit.describe(), f"programs for disks: {storage}", f"open-vm-tools: {tools}", sep="\n")
+    tools, cloud = find_tools(fetch=True, say=say), find_cloud_init(fetch=True, say=say)
+    parts = f"programs for disks: {storage}", f"open-vm-tools: {tools}", f"cloud-init: {cloud}"
+    print(*kit.describe(), *parts, sep="\n")
     return 0
 
 
