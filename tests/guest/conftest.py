@@ -33,7 +33,7 @@ def dpdk() -> Path:
         pytest.skip(str(error))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def storage() -> Path:
     """The folder of the programs for disks, fetched if need be, as `guest_kit` is."""
     try:
