@@ -164,8 +164,8 @@ class Supervisor:
             self._injector.resume(tid)
 
     def _born(self, tid: int) -> None:
-        """There is one more to wait for, unless it has been seen to end already."""
-        if tid not in self._tasks and Path(f"/proc/{tid}").exists():
+        """There is one more to wait for, unless it has been seen to end already: its parent may not have waited yet."""
+        if tid not in self._tasks and _status(tid, "TracerPid"):
             self._tasks[tid] = _process(tid)
 
     def _patched(self, tid: int, number: int) -> bool:
@@ -200,9 +200,14 @@ class Supervisor:
 
 def _process(tid: int) -> int:
     """The process a thread belongs to; itself when it is no more."""
+    return _status(tid, "Tgid") or tid
+
+
+def _status(tid: int, name: str) -> int:
+    """A number the kernel tells of a thread; 0 when there is no such thread."""
     with suppress(OSError, IndexError, ValueError):
-        return int(Path(f"/proc/{tid}/status").read_text().partition("\nTgid:")[2].split(None, 1)[0])
-    return tid
+        return int(Path(f"/proc/{tid}/status").read_text().partition(f"\n{name}:")[2].split(None, 1)[0])
+    return 0
 
 
 def _facts(tid: int) -> tuple[str, str, list[str], dict[int, int]]:
