@@ -83,20 +83,22 @@ class Blits:
         if (area := clip(signed(x), signed(y), width, height, bounds)) is not None:
             self._shown.mark(area)
 
-    def _target(self) -> tuple[Plane, Area]:
-        """What fills and copies work on: screen 0, or the framebuffer."""
+    def _target(self) -> tuple[Plane, Area, int, int]:
+        """What fills and copies work on, screen 0 or the framebuffer: its pixels, their bounds, and where on the
+        guest's desktop they begin.
+        """
         for screen in self._screens.all()[:1]:
-            return screen.plane, screen.bounds
+            return screen.plane, screen.bounds, screen.area.x, screen.area.y
         self._modes.settle()
-        return self._modes.plane(), self._modes.bounds
+        return self._modes.plane(), self._modes.bounds, 0, 0
 
     def _fill(self, payload: memoryview) -> None:
         color, x, y, width, height = _fill(payload)
-        plane, bounds = self._target()
+        plane, bounds, left, top = self._target()
         if (area := clip(signed(x), signed(y), width, height, bounds)) is not None:
             self._spend(area.width * area.height * plane.pixel)
             fill(plane, area.x, area.y, area.width, area.height, color)
-            self._shown.mark(area)
+            self._shown.mark(Area(left + area.x, top + area.y, area.width, area.height))
 
     def _rect_rop_copy(self, payload: memoryview) -> None:
         rop = _copy(payload)[6]
@@ -106,7 +108,7 @@ class Blits:
 
     def _rect_copy(self, payload: memoryview) -> None:
         sx, sy, dx, dy, width, height = Struct("<6I").unpack_from(payload)
-        plane, bounds = self._target()
+        plane, bounds, left, top = self._target()
         wanted = signed(sx), signed(sy), signed(dx), signed(dy), width, height
         if not holds(bounds, sx, sy, width, height) or not holds(bounds, dx, dy, width, height):
             self._note("SVG-D-028", "RECT_COPY", max(sx, dx) + width)
@@ -116,7 +118,7 @@ class Blits:
         sx, sy, dx, dy, width, height = move
         self._spend(width * height * plane.pixel)
         copy(plane, sx, sy, plane, dx, dy, width, height, None)
-        self._shown.copied(Area(dx, dy, width, height), sx, sy)
+        self._shown.copied(Area(left + dx, top + dy, width, height), left + sx, top + sy)
 
     # -- screens -------------------------------------------------------------------------------------------------------
 

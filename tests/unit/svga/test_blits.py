@@ -199,6 +199,17 @@ def test_a_blit_in_coordinates_of_the_desktop_reaches_every_screen(screens: Rig)
     assert screens.damage().tiles == {(0, 0), (1, 0)}
 
 
+def test_a_copy_on_a_screen_is_marked_where_the_screen_is() -> None:
+    rig = private()
+    rig.driver.send(commands.screen(1, 128, 128, size=28) + commands.screen(0, W, H, rootX=128, rootY=64, size=28))
+    rig.driver.show(noise(), 0, 0, W, H)
+    rig.damage()
+    rig.driver.send(commands.rect_copy(0, 0, 8, 8, 4, 4))
+
+    damage = rig.damage()
+    assert (damage.copies, damage.tiles) == ([Copy(Area(136, 72, 4, 4), -8, -8)], set())
+
+
 WRONG = {
     "before the GMRFB": commands.blit_to_screen(-1, 0, 0, 0, 8, 8),
     "behind the GMRFB": commands.blit_to_screen(W - 4, 0, 0, 0, 8, 8),
