@@ -1,7 +1,6 @@
 """Linux 6.12 and unmodified open-vm-tools in a guest, a host of ours behind the ports: one boot."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,23 +8,17 @@ import pytest
 from guest.kit import Kit
 from guest.ktap import GuestReport
 from guest.openvmtools import tools_files
-from guest.vm import Vm
 
-from pvdev.qemu import Qemu
-from pvdev.trace import Recorder
 from pvdev.transport.vfio_user import Server
-from vmtools.clock import Clock
+from tests.guest.tooled import Tooled
 from vmtools.host import Host
-from vmtools.variables import Variables
 from vmtools.ways.plugin.guest import GuestLink
-from vmtools.ways.plugin.ram import Ram
 from vmtools.wire import BalloonCap
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
 SIZE = 512 << 20
 LARGE, SMALL = 80 * 512, 3000  # pages: as 2 MiB and as 4 KiB each
-PATIENCE_S = 50.0
 
 
 @dataclass
@@ -40,29 +33,17 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def seen(guest_kit: Kit, open_vm_tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    ram = Ram(SIZE)
-    clock = Clock(time.time_ns() - time.monotonic_ns())
-    host = Host(mem=ram.memory, clock=clock, variables=Variables({"x": "from the host"}))
-    host.trace = Recorder(100_000)
     server = Server()
-    folder = tmp_path_factory.mktemp("tools")
-    link = GuestLink(Qemu(guest_kit.qemu, guest_kit.qemu_version), server, folder, host, ram, time.monotonic_ns)
+    tooled = Tooled(guest_kit, server, tmp_path_factory.mktemp("tools"), SIZE, x="from the host")
+    host, link, ram = tooled.host, tooled.link, tooled.ram
     notes: dict[str, int] = {}
-
-    def until(fine: Callable[[], bool]) -> bool:
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            with link.turn:
-                if fine():
-                    return True
-            time.sleep(0.05)
-        return False
 
     def event(name: str) -> None:
         balloon = host.balloon_device
         if name == "ptp":
-            notes["wall"] = clock.wall_ns(time.monotonic_ns())
-        elif name == "daemon" and until(lambda: "Script exit code: 0, success = 1" in host.log):
+            notes["wall"] = tooled.clock.wall_ns(time.monotonic_ns())
+        elif name == "daemon":
+            tooled.until(lambda: "Script exit code: 0, success = 1" in host.log)
             vm.send("daemon-fine")
         elif name in ("inflated", "deflated", "small"):
             notes[f"before-{name}"] = ram.resident()
@@ -72,25 +53,14 @@ def seen(guest_kit: Kit, open_vm_tools: Path, tmp_path_factory: pytest.TempPathF
                     balloon.offered &= ~BalloonCap.BATCHED_2M
                     balloon.reset()
                 balloon.set_target(target)
-            if until(lambda: balloon.current == target):
-                notes[name] = ram.resident()
-                vm.send(name)
+            tooled.until(lambda: balloon.current == target)
+            notes[name] = ram.resident()
+            vm.send(name)
 
     with server.background():
-        vm = Vm(
-            guest_kit,
-            ["tools"],
-            files=tools_files(open_vm_tools),
-            extra=link.args(),
-            accel="tcg",
-            memory=f"{SIZE >> 20}M",
-            memory_path=ram.path,
-            smp=2,
-            on_event=event,
-            deadline_s=180.0,
-        )
+        vm = tooled.vm(guest_kit, "tools", files=tools_files(open_vm_tools), smp=2, on_event=event, deadline_s=180.0)
         report = vm.run()
-    link.close()
+    tooled.close()
     return Seen(report, host, link, notes)
 
 
