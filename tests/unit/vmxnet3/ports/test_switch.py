@@ -497,9 +497,14 @@ with SwitchPort("./sw") as port:
 # -- names -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_name_is_a_folder_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = tmp_path / "s"
-    session.mkdir()
+@pytest.fixture
+def session() -> Iterator[Path]:
+    """A folder whose name is short, as a socket's has to be."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_a_name_is_a_folder_of_the_users_own(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(session))
 
     with open_port("switch:lab-1") as a, SwitchPort("lab-1") as b, SwitchPort("lab-2") as c:
