@@ -44,13 +44,17 @@ class Polling:
     """How a device's rings are polled, all in ns. Zero `linger_ns`: not at all, the driver rings for everything.
 
     After a round with work the next follows at once; after `hot` such rounds in a row each waits `nap_ns`, for more to
-    come together. Without work the rounds are `doze_ns` apart, until `linger_ns` after the last. Spinning instead takes
-    the processor from the very threads that carry a guest's accesses and interrupts: on two processors a guest's ping
-    took 1.9 times as long with 1 ms of it.
+    come together. Without work the rounds are `doze_ns` apart, until `linger_ns` after the last.
+
+    Spinning instead takes the processor from the very threads that carry a guest's accesses and interrupts: on two
+    processors a guest's ping took 1.9 times as long with 1 ms of it. So it is done only for a guest that sends its next
+    request as soon as it hears of the last: for `spin_ns` after work, if the work before came as soon as that. One
+    request at a time then takes a disk 0.16 ms instead of 0.26.
     """
 
     nap_ns: int = 50_000
     doze_ns: int = 50_000
+    spin_ns: int = 400_000
     linger_ns: int = 30_000_000
     hot: int = 6
 
@@ -107,6 +111,7 @@ class Endpoint:
         self.connections = 0  # clients that negotiated, so far
         self.woken = False  # a watched descriptor is readable
         self._polling, self._last_work, self._hot = False, 0, 0
+        self._worked, self._brisk = 0, False  # when there was work last; whether that came soon after the work before
         self.flooded = False  # so much work that it is better to let it gather
         self._sock = listen(path)
         facts = os.stat(path)  # noqa: PTH116
@@ -203,7 +208,8 @@ class Endpoint:
             self._polling = True
         self.woken = False
         if device.service(self.server.budget, now):
-            self._last_work = _clock()
+            self._brisk = now - self._worked < polling.spin_ns
+            self._last_work = self._worked = _clock()
             self._hot += 1
             self.flooded = self._hot > polling.hot
             wait = polling.nap_ns if self.flooded else 0
@@ -215,7 +221,7 @@ class Endpoint:
                 self._last_work = now
                 wait = 0 if self._polling else ASLEEP
             else:
-                wait = polling.doze_ns
+                wait = 0 if self._brisk and idle < polling.spin_ns else polling.doze_ns
         link = self.link
         if link is None:
             device.pci.irq.take()

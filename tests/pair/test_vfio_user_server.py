@@ -19,7 +19,7 @@ import pytest
 from pvdev.errors import ConfigError, PeerError
 from pvdev.faults import Fault, FaultPlan
 from pvdev.mem import SharedBlock
-from pvdev.transport import vfio_user_link
+from pvdev.transport import vfio_user_link, vfio_user_server
 from pvdev.transport import vfio_user_wire as wire
 from pvdev.transport.vfio_user import RUNG, CallFailed, CallTimeout, Client, Endpoint, Polling, Server, VfioUserPort
 from pvdev.transport.vfio_user_client import QEMU_CAPABILITIES
@@ -737,6 +737,30 @@ def test_a_device_that_has_nothing_to_do_rests(make_stage: MakeStage) -> None:
     for _ in range(3):
         write(client, BELL, 1)
         assert rested.get(timeout=WAIT)
+
+
+@pytest.mark.parametrize(("gap_ns", "soon"), [(399_999, True), (400_001, False)])
+def test_the_server_spins_only_for_who_comes_back_at_once(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch, gap_ns: int, soon: bool
+) -> None:
+    work = [True, False, True, False, False]
+
+    class Asked(ScratchDevice):
+        def service(self, budget: int, now_ns: int) -> bool:
+            return work.pop(0)
+
+    stage = make_stage(devices=0, start=False, polling=Polling(spin_ns=400_000, doze_ns=50_000))
+    stage.add(Asked())
+    endpoint, now = stage.server.endpoints[0], 1_000_000_000
+    monkeypatch.setattr(vfio_user_server, "_clock", lambda: now)
+    endpoint.touch()
+    waits = [endpoint.turn(now) for _ in range(2)]
+    now += gap_ns
+    waits += [endpoint.turn(now) for _ in range(2)]
+    now += 400_000
+    waits.append(endpoint.turn(now))
+
+    assert waits == [0, 50_000, 0, 0 if soon else 50_000, 50_000]
 
 
 def test_a_device_that_finds_work_when_it_rests_goes_on(make_stage: MakeStage) -> None:
