@@ -1,5 +1,6 @@
 """Every service of the host with an unmodified vmtoolsd, under the supervisor: one run, looked at from all sides."""
 
+import json
 import os
 import shutil
 import signal
@@ -214,6 +215,47 @@ def test_a_host_is_controlled_while_its_program_runs(tmp_path: Path) -> None:
     assert done.stderr == 'pvdev: \'5\' is no amount of memory: write "60%" or "256M"\n'
     assert (tmp_path / "kept").read_text() == '{\n "a": "b"\n}\n'
     assert not Path(path).exists()
+
+
+def test_each_service_has_a_command(tmp_path: Path) -> None:
+    """`pvdev tools NAME SOCKET`, by the program itself; a wrong word is one line."""
+    path, tools = str(tmp_path / "control"), f"{sys.executable} -m pvdev.cli tools"
+    asks = (
+        f"set {path} a b",
+        f"get {path} guestinfo.a",
+        f"variables {path}",
+        f"balloon {path} 50% --json",
+        f"heartbeat {path} 2",
+        f"ping {path}",
+        f"snapshot {path} thaw",
+        f"status {tmp_path}/nobody",
+    )
+    script = "; ".join(f"{tools} {words}" for words in asks)
+    command = [
+        sys.executable,
+        "-m",
+        "pvdev.cli",
+        "tools",
+        "run",
+        "--quiet",
+        "--control",
+        path,
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    out, half = done.stdout.splitlines(), (1 << 30) // 2
+    assert out[:2] == ["b", "a"]
+    assert json.loads("".join(out[2:-2]))["answer"] == {"target": half, "held": 0, "limit": 0}
+    assert out[-2:] == ["ok: no", "why: no such program runs"]
+    assert done.stderr.splitlines() == [
+        "pvdev: the guest is not frozen but idle: begin with `snapshot freeze`",
+        f"pvdev: {tmp_path}/nobody: nobody to ask there: No such file or directory; give the path of --control",
+    ]
+    assert done.returncode == 2
 
 
 def test_the_fixture_runs_an_unmodified_agent(make_vmtools: Callable[..., Agents], tmp_path: Path) -> None:
