@@ -1,8 +1,6 @@
 """Our own model as the target: called directly, or behind a vfio-user server in a thread."""
 
-import os
 import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from pvdev.attended import Attended
 from pvdev.device import Port
 from pvdev.transport.inproc import BUDGET, LocalPort
 from pvdev.transport.vfio_user import RUNG, Polling, Server, VfioUserPort
@@ -29,7 +28,6 @@ from pvscsi.scsi.target import Target
 from pvscsi.scsi.task import Task
 from pvscsi.scsi.unit import LogicalUnit
 
-PATIENCE_S = 5.0
 FEW = 5_000  # requests of a race where nobody asked for more
 
 
@@ -87,46 +85,8 @@ def make_target(number: int, drive: Drive) -> Target:
     return Target({lun: make_unit(f"{number}.{lun}", drive) for lun in range(drive.luns)})
 
 
-class Served(Pvscsi):
-    """A device in a server's thread that can be asked to finish what there is to do, or to do something there."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._round_lock = threading.Condition()
-        self._rounds_begun = self._round_idle = 0  # rounds of service, and the last one that found nothing to do
-        self._asked: deque[Callable[[], None]] = deque()
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        super().__init__(*arguments, **options)
-
-    def fileno(self) -> int:
-        """Turns readable when somebody wants a round."""
-        return self._wake_fd
-
-    def service(self, budget: int, now_ns: int) -> bool:
-        with self._round_lock:
-            self._rounds_begun += 1
-        while self._asked:
-            self._asked.popleft()()
-        worked = super().service(budget, now_ns)
-        with self._round_lock:
-            if not worked:
-                self._round_idle = self._rounds_begun
-                self._round_lock.notify_all()
-        return worked
-
-    def finish(self) -> None:
-        """Wait until a round of service that began after this call had nothing to do."""
-        with self._round_lock:
-            mark = self._rounds_begun
-            os.eventfd_write(self._wake_fd, 1)
-            assert self._round_lock.wait_for(lambda: self._round_idle > mark, PATIENCE_S), "the server does not serve"
-
-    def close(self) -> None:
-        os.close(self._wake_fd)
-
-    def ask(self, what: Callable[[], None]) -> None:
-        """Have it done in the server's thread."""
-        self._asked.append(what)
-        self.finish()
+class Served(Attended, Pvscsi):
+    """An adapter in a server's thread."""
 
 
 @dataclass

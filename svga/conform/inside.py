@@ -1,9 +1,6 @@
 """Our own model as the target: called directly, or behind a vfio-user server in a thread."""
 
-import os
 import tempfile
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pvdev.arena import Piece
+from pvdev.attended import Attended
 from pvdev.device import DmaBuffer, Port
 from pvdev.mem import SharedBlock
 from pvdev.transport.inproc import BUDGET, LocalPort
@@ -22,7 +20,6 @@ from svga.formats import BYTES
 from svga.function import Video
 from svga.profiles import FRONTS, PROFILES, profile
 
-PATIENCE_S = 5.0
 VRAM, FIFO, SIZE = 1 << 20, 256 << 10, (64, 48)
 
 
@@ -54,46 +51,8 @@ def pixels(rows: Rows) -> bytes:
     return bytes(out)
 
 
-class Served(Svga):
-    """A display in a server's thread that can be asked to finish what there is to do, or to do something there."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._round_lock = threading.Condition()
-        self._rounds_begun = self._round_idle = 0  # rounds of service, and the last one that found nothing to do
-        self._asked: deque[Callable[[], None]] = deque()
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        super().__init__(*arguments, **options)
-
-    def fileno(self) -> int:
-        """Turns readable when somebody wants a round."""
-        return self._wake_fd
-
-    def service(self, budget: int, now_ns: int) -> bool:
-        with self._round_lock:
-            self._rounds_begun += 1
-        while self._asked:
-            self._asked.popleft()()
-        worked = super().service(budget, now_ns)
-        with self._round_lock:
-            if not worked:
-                self._round_idle = self._rounds_begun
-                self._round_lock.notify_all()
-        return worked
-
-    def finish(self) -> None:
-        """Wait until a round of service that began after this call had nothing to do."""
-        with self._round_lock:
-            mark = self._rounds_begun
-            os.eventfd_write(self._wake_fd, 1)
-            assert self._round_lock.wait_for(lambda: self._round_idle > mark, PATIENCE_S), "the server does not serve"
-
-    def close(self) -> None:
-        os.close(self._wake_fd)
-
-    def ask(self, what: Callable[[], None]) -> None:
-        """Have it done in the server's thread."""
-        self._asked.append(what)
-        self.finish()
+class Served(Attended, Svga):
+    """A display in a server's thread."""
 
 
 class ModelTarget:

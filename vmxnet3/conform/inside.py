@@ -1,8 +1,6 @@
 """Our own model as the target: called directly, or behind a vfio-user server in a thread."""
 
-import os
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pvdev.attended import Attended
 from pvdev.device import Port
 from pvdev.mem import Region
 from pvdev.transport.inproc import BUDGET, LocalPort
@@ -19,45 +18,9 @@ from vmxnet3.backend import Queue
 from vmxnet3.conform.target import ARENA, MAC, Can
 from vmxnet3.device import Vmxnet3
 
-PATIENCE_S = 5.0
 
-
-class Served(Vmxnet3):
-    """A device in a server's thread that can be asked to finish what there is to do."""
-
-    def __init__(self, net: Queue, **options: Any) -> None:
-        self._round_lock = threading.Condition()
-        self._rounds_begun = self._round_idle = 0  # rounds of service, and the last one that found nothing to do
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        super().__init__(net, **options)
-
-    def fileno(self) -> int:
-        """Turns readable when `finish` wants a round."""
-        return self._wake_fd
-
-    def service(self, budget: int, now_ns: int) -> bool:
-        with self._round_lock:
-            self._rounds_begun += 1
-        worked = super().service(budget, now_ns)
-        with self._round_lock:
-            if not worked:
-                self._round_idle = self._rounds_begun
-                self._round_lock.notify_all()
-        return worked
-
-    def wake(self) -> None:
-        """Have the server look at the device."""
-        os.eventfd_write(self._wake_fd, 1)
-
-    def finish(self) -> None:
-        """Wait until a round of service that began after this call had nothing to do."""
-        with self._round_lock:
-            mark = self._rounds_begun
-            self.wake()
-            assert self._round_lock.wait_for(lambda: self._round_idle > mark, PATIENCE_S), "the server does not serve"
-
-    def close(self) -> None:
-        os.close(self._wake_fd)
+class Served(Attended, Vmxnet3):
+    """A NIC in a server's thread."""
 
 
 @dataclass
