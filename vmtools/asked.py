@@ -6,7 +6,7 @@ What each does and waits for is `controls`'; the host is one that `pvdev tools r
 
 import click
 
-from pvdev.commands.control import show, split
+from pvdev.commands.control import carry_out
 from pvdev.errors import ConfigError
 
 MARK = "snapshot"  # a control that only a host of the tools has
@@ -25,15 +25,7 @@ def host_at(path: str) -> str:
 
 def _command(name: str, does: str, arguments: str = "") -> click.Command:
     def run(path: str, words: tuple[str, ...], as_json: bool) -> int:
-        from pvdev import ui
-        from pvdev.control import ask
-
-        args, options = split(words)
-        answer = ask(path, {"do": name, "args": args, "options": options, "device": host_at(path)})
-        if as_json:
-            ui.print_json({"answer": answer})
-        else:
-            show(answer)
+        carry_out(path, host_at(path), (name, *words), as_json)
         return 0
 
     return click.Command(

@@ -53,6 +53,19 @@ def _word(value: object) -> str:
     return "none" if value in (None, [], {}) else value if isinstance(value, str) else json.dumps(value)
 
 
+def carry_out(path: str, device: str | None, words: Sequence[str], as_json: bool) -> None:
+    """Ask the server at `path` for a control and its arguments, and print the answer. Raises `ConfigError`."""
+    from pvdev.control import ask
+
+    name, *rest = words
+    args, options = split(rest)
+    answer = ask(path, {"do": name, "args": args, "options": options, **({"device": device} if device else {})})
+    if as_json:
+        ui.print_json({"answer": answer})
+    else:
+        show(answer)
+
+
 @click.command(
     "control",
     context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": True},
@@ -71,14 +84,5 @@ def command(device: str | None, as_json: bool, path: str, words: tuple[str, ...]
     pvdev control PATH link flap --times 10 --interval 0.5
     pvdev control PATH resize 1280x800+0+0,800x600+1280+0
     """
-    from pvdev.control import ask
-
-    name, *rest = words or ("help",)
-    args, options = split(rest)
-    request = {"do": name, "args": args, "options": options, **({"device": device} if device else {})}
-    answer = ask(path, request)
-    if as_json:
-        ui.print_json({"answer": answer})
-    else:
-        show(answer)
+    carry_out(path, device, words or ("help",), as_json)
     return 0

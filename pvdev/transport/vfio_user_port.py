@@ -5,12 +5,13 @@ import mmap
 import os
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pvdev.arena import Arena
 from pvdev.device import DmaBuffer
-from pvdev.errors import PeerError
+from pvdev.errors import ConfigError, PeerError
 from pvdev.irq import Mode
 from pvdev.pci import CAP_MSI, CAP_MSIX, CAP_POINTER, CMD_IO, CMD_MEMORY, COMMAND, CONFIG_REGION, INT_PIN, MSIX_ENABLE
 from pvdev.rules import RuleLog
@@ -385,3 +386,20 @@ class VfioUserPort:
             os.close(fd)
         self._bits.clear()
         self.arena.close()
+
+
+@contextmanager
+def fresh_port(path: str | os.PathLike[str], memory: int) -> Iterator[VfioUserPort]:
+    """The port of the device served at `path`, just reset, with `memory` bytes to lend.
+
+    Raises `ConfigError`: no such device.
+    """
+    try:
+        port = VfioUserPort(path, memory=memory)
+    except (PeerError, OSError) as error:
+        raise ConfigError(f"no vfio-user device at {os.fspath(path)}: {error}") from None
+    try:
+        port.reset()
+        yield port
+    finally:
+        port.close()

@@ -1,14 +1,13 @@
 """A target this process only reaches from outside: the adapter any vfio-user server has."""
 
-import os
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pvdev.errors import ConfigError, PeerError
-from pvdev.transport.vfio_user import VfioUserPort
+from pvdev.errors import ConfigError
+from pvdev.transport.vfio_user import VfioUserPort, fresh_port
 from pvscsi.conform.target import ARENA, DISK, Can, Drives, Reached, cannot, need_for
 from pvscsi.driver import CommandFailed, Disk, Driver
 
@@ -41,7 +40,7 @@ class ServerBench:
         """Raises `ConfigError` when nobody listens there, or there is no disk that will do."""
         self.race = race
         self._path = Path(path)
-        with self._attach() as port:
+        with fresh_port(self._path, ARENA) as port:
             driver = Driver(port, strict=False).bring_up()
             disk = Disk(driver)
             disk.settle()
@@ -58,23 +57,11 @@ class ServerBench:
                 )
 
     @contextmanager
-    def _attach(self) -> Iterator[VfioUserPort]:
-        try:
-            port = VfioUserPort(self._path, memory=ARENA)
-        except (PeerError, OSError) as error:
-            raise ConfigError(f"no vfio-user device at {os.fspath(self._path)}: {error}") from None
-        try:
-            port.reset()
-            yield port
-        finally:
-            port.close()
-
-    @contextmanager
     def connect(self, drives: Drives | None, **options: Any) -> Iterator[ServerTarget]:
         if drives is not None:
             need_for(drives.values(), frozenset())
             cannot(Can.DRIVES)
         if options:
             cannot(Can.OPTIONS)
-        with self._attach() as port:
+        with fresh_port(self._path, ARENA) as port:
             yield ServerTarget(port)

@@ -1,6 +1,5 @@
 """A target this process only reaches from outside: the display any vfio-user server has."""
 
-import os
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +8,9 @@ from typing import Any
 
 from pvdev.arena import Piece
 from pvdev.device import DmaBuffer, Port
-from pvdev.errors import ConfigError, PeerError
+from pvdev.errors import ConfigError
 from pvdev.mem import SharedBlock
-from pvdev.transport.vfio_user import VfioUserPort
+from pvdev.transport.vfio_user import VfioUserPort, fresh_port
 from svga.conform.target import ARENA, Can, Display, Reached
 from svga.driver.driver import Driver
 from svga.driver.front import DeviceBroke
@@ -75,27 +74,15 @@ class ServerBench:
     def __init__(self, path: str) -> None:
         """Raises `ConfigError` when nobody listens there, or there is no display."""
         self._path = Path(path)
-        with self._attach() as port:
+        with fresh_port(self._path, ARENA) as port:
             try:
                 self.displays: tuple[Display, ...] = (describe(port),)
             except DeviceBroke as error:
                 raise ConfigError(f"no display of the SVGA family at {path}: {error}") from None
 
     @contextmanager
-    def _attach(self) -> Iterator[VfioUserPort]:
-        try:
-            port = VfioUserPort(self._path, memory=ARENA)
-        except (PeerError, OSError) as error:
-            raise ConfigError(f"no vfio-user device at {os.fspath(self._path)}: {error}") from None
-        try:
-            port.reset()
-            yield port
-        finally:
-            port.close()
-
-    @contextmanager
     def connect(self, display: Display, **options: Any) -> Iterator[ServerTarget]:
-        with self._attach() as port:
+        with fresh_port(self._path, ARENA) as port:
             target = ServerTarget(port)
             yield target
             target.close()

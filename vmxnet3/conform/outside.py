@@ -1,7 +1,6 @@
 """Targets this process only reaches from outside: any vfio-user server's device, and the cable to a device."""
 
 import fcntl
-import os
 import select
 import struct
 import termios
@@ -10,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pvdev.errors import ConfigError, PeerError
-from pvdev.transport.vfio_user import VfioUserPort
+from pvdev.errors import ConfigError
+from pvdev.transport.vfio_user import VfioUserPort, fresh_port
 from vmxnet3 import wire
 from vmxnet3.backend import Queue
 from vmxnet3.conform.target import ARENA, MAC, Can, Reached, cannot, need_for
@@ -100,7 +99,7 @@ class ServerBench:
         self.name = "vfio-user"
         self._path = Path(path)
         self._wire = open_port(cable) if cable else None
-        with self._attach() as port:
+        with fresh_port(self._path, ARENA) as port:
             mac = port.read(wire.BAR_VD, wire.REG_MACL).to_bytes(4, "little")
             mac += port.read(wire.BAR_VD, wire.REG_MACH).to_bytes(4, "little")[:2]
         if mac != MAC:
@@ -110,22 +109,10 @@ class ServerBench:
             )
 
     @contextmanager
-    def _attach(self) -> Iterator[VfioUserPort]:
-        try:
-            port = VfioUserPort(self._path, memory=ARENA)
-        except (PeerError, OSError) as error:
-            raise ConfigError(f"no vfio-user device at {os.fspath(self._path)}: {error}") from None
-        try:
-            port.reset()
-            yield port
-        finally:
-            port.close()
-
-    @contextmanager
     def connect(self, net: Queue, **options: Any) -> Iterator[ServerTarget]:
         cable = Cable(net, self._wire) if self._wire is not None else None
         if options:
             cannot(Can.OPTIONS)
         need_for(net, frozenset())
-        with self._attach() as port:
+        with fresh_port(self._path, ARENA) as port:
             yield ServerTarget(port, net, cable)
