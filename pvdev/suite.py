@@ -7,6 +7,7 @@ with the reason (`pytest.skip`): that is "not applicable", never hidden among wh
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +27,13 @@ ALSO = "also"
 Outcome = Literal["passed", "failed", "not applicable"]
 IN_PASSING = "in passing"  # the case that stands for what tests of other rules saw of a rule
 OTHER = "other"  # the rule of tests that name none
+
+AS_IT_COMES = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | dict.fromkeys(
+    ("CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"), ""
+)
+"""The environment pytest is to see. By the second and third it tells that a CI server runs it, and then writes the
+whole difference of two values that should be equal: for a few KiB of bytes that takes it minutes.
+"""
 
 NUMBER = re.compile(r"(?:(?<=_)|^)([A-Z]{3})(?:_([A-Z]))?((?:_\d{3})+|_\d{2})(?=_|$)")
 
@@ -158,6 +166,21 @@ def _folders(package: str) -> Sequence[str]:
     return spec.submodule_search_locations or ()
 
 
+@contextmanager
+def _by_itself() -> Iterator[None]:
+    """pytest as it comes: the same wherever it runs, with no plugin that happens to be installed."""
+    before = {name: os.environ.get(name) for name in AS_IT_COMES}
+    os.environ.update(AS_IT_COMES)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def run(
     package: str,
     benches: Sequence[Any],
@@ -166,7 +189,7 @@ def run(
     junit: Path | None = None,
     tell: Callable[[int, int, str], None] = lambda done, total, name: None,
 ) -> Report:
-    """Run the tests of an installed package against `benches`. Nothing of the caller's folder has a say in it.
+    """Run the tests of an installed package against `benches`. The caller's folder and environment have no say in it.
 
     Raises `ConfigError` when no test is left, or the suite cannot be read.
     """
@@ -179,7 +202,8 @@ def run(
         words += list(_folders(package))  # not by name: pytest would then read the conftest of the caller's folder
         if junit is not None:
             words += ["--junit-xml", os.fspath(junit.absolute()), "-o", "junit_family=xunit2"]
-        code = pytest.main(words, plugins=[collector])
+        with _by_itself():
+            code = pytest.main(words, plugins=[collector])
     if code == pytest.ExitCode.INTERRUPTED and not collector.broken:
         raise KeyboardInterrupt
     if collector.broken or code in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):

@@ -1,5 +1,6 @@
 """The suite runner: which tests it picks, what it says of each, and that nothing of the caller's folder matters."""
 
+import os
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -117,6 +118,24 @@ def test_a_suite_that_cannot_be_read(package: str, tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"cannot be run: .*test_things.py: .*no_such_module"):
         run(package, [])
+
+
+def test_the_callers_environment_has_no_say_in_it(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "def test_VMX_V_001_long():\n    assert bytes(range(8)) * 16 == bytes(128)\n"
+    (tmp_path / "site" / package / "test_things.py").write_text(long)
+    [plain] = run(package, []).cases
+    swayed = {"CI": "true", "PYTEST_ADDOPTS": "-vv --no-such-option", "PYTEST_PLUGINS": "no_such_module"}
+    for name, value in swayed.items():
+        monkeypatch.setenv(name, value)
+
+    [again] = run(package, []).cases
+
+    assert again == plain
+    assert again.outcome == "failed"
+    assert {name: os.environ[name] for name in swayed} == swayed
+    assert "PYTEST_DISABLE_PLUGIN_AUTOLOAD" not in os.environ
 
 
 def test_junit_names_the_rule_of_each_case(package: str, tmp_path: Path) -> None:
