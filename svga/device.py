@@ -110,7 +110,7 @@ class Svga:
         self._words = words
         self._fences = Fences(self.causes, note, words if extended else None)
         self.modes = Modes(
-            self.vram.view,
+            self.vram.memory,
             note,
             size=size,
             largest=largest,
@@ -119,8 +119,8 @@ class Svga:
             changed=self._rearrange,
             replaced=lambda: self.screens.forget(),
         )
-        self.gmrs = Gmrs(self.mem, self.vram.view, caps, note, self._may_dma)
-        self.screens = Screens(self.vram.view, caps, note, self.picture.stale)
+        self.gmrs = Gmrs(self.mem, self.vram.memory, caps, note, self._may_dma)
+        self.screens = Screens(self.vram.memory, caps, note, self.picture.stale)
         self.mobs = Mobs(self.mem, note, self._spend, self._may_dma)
         self.surfaces = Surfaces(self.mobs, note, self._spend)
         self.targets = Targets(self.mobs, self.surfaces, self.picture, note)

@@ -7,6 +7,7 @@ SVGA II: a VMM that emulates INTx by unmapping BARs then does not have to.
 from pvdev.irq import Interrupts
 from pvdev.mem import SharedBlock
 from pvdev.pci import Bar, Handler, Identity, PciFunction, msi
+from svga.planes import Flat
 from svga.ports import MemoryBar
 from svga.wire import (
     BAR_FB,
@@ -35,6 +36,7 @@ class Video:
             raise ValueError(f"video memory of {size} bytes in a block of {block.size}")
         self.size, self.block = size, block
         self.view = block.view if block is not None else memoryview(bytearray(size))
+        self.memory = Flat(self.view)
 
     def bar(self) -> Bar:
         return Bar(self.size, MemoryBar(self.view), prefetch=True, shared=self.block)

@@ -44,7 +44,7 @@ class Display:
 
 
 class Modes:
-    """`vram`: bytes. `largest`: (width, height) a driver may ask for. `size`: the one a new device stands at.
+    """`vram`: video memory. `largest`: (width, height) a driver may ask for. `size`: the one a new device stands at.
 
     `palette` are the bytes of the palette registers; `changed` hears that something else is shown, `replaced` that it
     is another mode.
@@ -52,7 +52,7 @@ class Modes:
 
     def __init__(
         self,
-        vram: memoryview,
+        vram: Flat,
         note: Note,
         *,
         size: tuple[int, int],
@@ -65,7 +65,6 @@ class Modes:
         self.vram, self._note, self._changed, self._replaced = vram, note, changed, replaced
         self._size, self.largest, self._fifo = size, largest, fifo
         self.depths = depths
-        self._flat = Flat(vram)
         self.absent: Callable[[], bool] = lambda: True  # whether no driver has the device
         self._preferred: tuple[int, int] | None = None
         self.palette: Callable[[], bytes] = lambda: bytes(PALETTE_SIZE)
@@ -89,7 +88,7 @@ class Modes:
 
         From any thread: it is taken where the device works, once nobody has it.
         """
-        if 4 * width * height <= len(self.vram):
+        if 4 * width * height <= self.vram.size:
             self._size = self._preferred = width, height
 
     # -- what follows --------------------------------------------------------------------------------------------------
@@ -108,7 +107,7 @@ class Modes:
             width, height, bpp = self._staged
             pitch = max(width * BYTES[bpp], self._locked(width, bpp))
             mode = Mode(width, height, bpp, pitch)
-            if mode.size > len(self.vram):
+            if mode.size > self.vram.size:
                 self._note("SVG-D-021", "mode", mode.size)
                 self._staged = self.mode.width, self.mode.height, self.mode.bpp
             elif mode != self.mode:
@@ -138,7 +137,7 @@ class Modes:
 
     def plane(self) -> Plane:
         """The framebuffer."""
-        return Plane(self._flat, 0, self.mode.pitch, BYTES[self.mode.bpp])
+        return Plane(self.vram, 0, self.mode.pitch, BYTES[self.mode.bpp])
 
     def layout(self) -> list[tuple[Monitor, Rows | None]]:
         """The monitors, and which part of the framebuffer each looks at."""
@@ -157,7 +156,7 @@ class Modes:
         if mode.bpp == 8:
             colors = self.palette()
             palette = tuple((colors[n], colors[n + 1], colors[n + 2]) for n in range(0, PALETTE_SIZE, 3))
-        pieces = (self.vram[at:end],)
+        pieces = (self.vram.view[at:end],)
         return Rows(pieces, area.width, area.height, mode.pitch, mode.bpp, MASKS[mode.bpp], palette)
 
     def palette_changed(self) -> None:

@@ -22,7 +22,7 @@ class Screen:
     id: int
     area: Area
     plane: Plane
-    view: memoryview
+    memory: Flat
     shared: bool
     blank: bool
 
@@ -36,15 +36,14 @@ class Screen:
             return None
         area, plane = self.area, self.plane
         end = plane.base + (area.height - 1) * plane.pitch + 4 * area.width
-        return Rows((self.view[plane.base : end],), area.width, area.height, plane.pitch, 32)
+        return Rows((self.memory.view[plane.base : end],), area.width, area.height, plane.pitch, 32)
 
 
 class Screens:
-    """All of a device. `vram`: bytes; as much again may be private."""
+    """All of a device. `vram`: video memory; as much again may be private."""
 
-    def __init__(self, vram: memoryview, caps: Cap, note: Note, changed: Callable[[], None]) -> None:
+    def __init__(self, vram: Flat, caps: Cap, note: Note, changed: Callable[[], None]) -> None:
         self._vram, self._note, self._changed = vram, note, changed
-        self._flat = Flat(vram)
         self._enabled = bool(caps & Cap.SCREEN_OBJECT_2)
         self.commands = {Cmd.DEFINE_SCREEN: self.define, Cmd.DESTROY_SCREEN: self.destroy}
         self.reset()
@@ -110,7 +109,7 @@ class Screens:
         if gmr != GMR_FRAMEBUFFER or offset % PAGE:
             raise GuestFault("SVG-D-041", "backing", gmr if gmr != GMR_FRAMEBUFFER else offset)
         pitch = pitch or 4 * area.width
-        plane = Plane(self._flat, offset, pitch, 4)
+        plane = Plane(self._vram, offset, pitch, 4)
         if pitch < 4 * area.width or not plane.fits(area.width, area.height):
             raise GuestFault("SVG-D-041", "pitch", pitch)
         return Screen(number, area, plane, self._vram, True, off)
@@ -127,13 +126,13 @@ class Screens:
                 area.height,
             )
         ):
-            return Screen(number, area, before.plane, before.view, False, off)
+            return Screen(number, area, before.plane, before.memory, False, off)
         size = 4 * area.width * area.height
-        others = sum(len(screen.view) for screen in self.all() if not screen.shared and screen.id != number)
-        if others + size > len(self._vram):
+        others = sum(screen.memory.size for screen in self.all() if not screen.shared and screen.id != number)
+        if others + size > self._vram.size:
             raise GuestFault("SVG-D-041", "memory", others + size)
-        view = memoryview(bytearray(size))
-        return Screen(number, area, Plane(Flat(view), 0, 4 * area.width, 4), view, False, off)
+        memory = Flat(memoryview(bytearray(size)))
+        return Screen(number, area, Plane(memory, 0, 4 * area.width, 4), memory, False, off)
 
     def destroy(self, payload: memoryview) -> None:
         """One that is not there: nothing."""

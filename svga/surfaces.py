@@ -44,7 +44,7 @@ class Surface:
     pixel: int  # bytes; 0: a format nobody here can read
     mob: int = INVALID_ID
     pitch: int = 0
-    data: memoryview | None = None
+    data: Flat | None = None
     offsets: list[int] = field(default_factory=list)  # where each mip begins, in one layer; then where the layer ends
 
     def __post_init__(self) -> None:
@@ -119,12 +119,12 @@ class Surfaces:
     def pixels(self, surface: Surface) -> Flat:
         """The surface's own memory, made when it is first wanted. Raises `GuestFault`."""
         if surface.data is None:
-            used = sum(len(other.data) for other in self._surfaces.values() if other.data is not None)
+            used = sum(other.data.size for other in self._surfaces.values() if other.data is not None)
             if not surface.pixel or used + surface.bytes > TOTAL_MAX:
                 raise GuestFault("SVG-D-052", "memory of surfaces", used + surface.bytes)
             self._spend(surface.bytes)
-            surface.data = memoryview(bytearray(surface.bytes))
-        return Flat(surface.data)
+            surface.data = Flat(memoryview(bytearray(surface.bytes)))
+        return surface.data
 
     def _table_entries(self) -> dict[int, bytes]:
         return {

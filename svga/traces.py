@@ -42,7 +42,7 @@ class Traces:
             self._bands.clear()
             self.due_ns = now_ns + IDLE_NS
             return
-        mode, vram = self._modes.mode, self._modes.vram
+        mode, vram = self._modes.mode, self._modes.vram.view
         if self._known != mode:
             self._known, self._next = mode, 0
             self._bands.clear()

@@ -99,7 +99,7 @@ def test_SVG_V_071_memory_is_taken_when_it_is_filled(rig: Rig) -> None:
     driver = rig.up(WAYS[2])
     for number in range(10, 60):
         driver.send(commands.surface(number, Format.X8R8G8B8, 8192, 8192))
-    held = sum(len(s.data) for s in rig.device.surfaces._surfaces.values() if s.data is not None)
+    held = sum(s.data.size for s in rig.device.surfaces._surfaces.values() if s.data is not None)
 
     assert held <= 4 * W * H
 

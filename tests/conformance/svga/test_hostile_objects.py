@@ -380,7 +380,7 @@ def test_hostile_46_boxes_beyond_their_image(targets: Rig, box: tuple[int, int, 
 
     data = targets.device.surfaces.get(SURFACE).data
     assert data is not None
-    assert len(data) == 4 * W * H
+    assert data.size == 4 * W * H
     assert bytes(behind) == before
     targets.assert_alive()
 

@@ -154,7 +154,7 @@ def test_CVE_2009_1244_2017_4902_2018_6974_copies_out_of_their_surfaces(targets:
 
     data = targets.device.surfaces.get(SURFACE).data
     assert data is not None
-    assert len(data) == 4 * W * H
+    assert data.size == 4 * W * H
     targets.assert_alive()
 
 

@@ -258,6 +258,19 @@ def test_a_blit_from_video_memory(screens: Rig) -> None:
     assert [line[32:96] for line in lines(screens.frame())[8:24]] == lines(picture, 16)
 
 
+@pytest.mark.parametrize("move", MOVES)
+def test_SVG_V_019_a_screen_blitted_onto_itself(screens: Rig, move: tuple[int, int, int, int]) -> None:
+    """The GMRFB is where the screen's own pixels are."""
+    picture, (sx, sy, dx, dy) = noise(), move
+    screens.driver.show(picture, 0, 0, W, H)
+    plane = screens.device.screens.get(0).plane
+    screens.driver.send(commands.gmrfb(GMR_FRAMEBUFFER, plane.base, plane.pitch))
+
+    screens.driver.send(commands.blit_to_screen(sx, sy, dx, dy, dx + 30, dy + 28))
+
+    assert screens.frame() == moved(picture, *move, 30, 28)
+
+
 # -- hints -------------------------------------------------------------------------------------------------------------
 
 

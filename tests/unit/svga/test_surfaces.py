@@ -228,6 +228,19 @@ def test_SVG_V_056_copies_of_boxes(targets: Rig) -> None:
     assert list(targets.device.rules) == []
 
 
+@pytest.mark.parametrize(("sx", "sy", "x", "y"), [(3, 5, 20, 11), (20, 11, 3, 5), (10, 9, 10, 10), (10, 10, 11, 10)])
+def test_SVG_V_056_a_copy_within_one_image(targets: Rig, sx: int, sy: int, x: int, y: int) -> None:
+    picture = noise()
+    targets.driver.show(picture, 0, 0, W, H)
+
+    targets.driver.send(commands.surface_copy(SURFACE, SURFACE, (x, y, 0, 30, 28, 1, sx, sy, 0)))
+
+    source, want = lines(picture), [bytearray(line) for line in lines(picture)]
+    for row in range(28):
+        want[y + row][4 * x : 4 * (x + 30)] = source[sy + row][4 * sx : 4 * (sx + 30)]
+    assert pixels(targets) == b"".join(want)
+
+
 @pytest.mark.parametrize("box", [(28, 0, 0, 8, 8, 1, 0, 0, 0), (0, 0, 0, 8, 8, 1, W - 4, 0, 0), (0xFFFF_FFFF,) * 9])
 def test_SVG_D_070_copies_outside_are_clipped(targets: Rig, box: tuple[int, ...]) -> None:
     targets.driver.show(noise(), 0, 0, W, H)
@@ -246,6 +259,6 @@ def test_SVG_V_071_memory_is_taken_when_it_is_filled(targets: Rig) -> None:
     """Many of the largest surfaces cost nothing as long as nothing is in them."""
     for n in range(10, 60):
         targets.driver.send(commands.surface(n, Format.X8R8G8B8, 8192, 8192))
-    held = sum(len(s.data) for s in targets.device.surfaces._surfaces.values() if s.data is not None)
+    held = sum(s.data.size for s in targets.device.surfaces._surfaces.values() if s.data is not None)
 
     assert held == 4 * W * H
