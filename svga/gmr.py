@@ -24,9 +24,7 @@ _pointer = Struct("<II").unpack_from
 class Gmrs:
     """All GMRs of a device. `vram`: what the framebuffer's id points into."""
 
-    def __init__(
-        self, mem: GuestMemory, vram: Flat, caps: Cap, note: Note, may_dma: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, mem: GuestMemory, vram: Flat, caps: Cap, note: Note, may_dma: Callable[[str], bool]) -> None:
         self._mem, self._vram, self._note, self._may_dma = mem, vram, note, may_dma
         self._enabled = bool(caps & (Cap.GMR | Cap.GMR2))
         self.commands = {Cmd.DEFINE_GMR2: self.define, Cmd.REMAP_GMR2: self.remap}
