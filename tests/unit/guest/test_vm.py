@@ -24,7 +24,7 @@ def test_shared_memory_is_the_default() -> None:
 
     assert after(vm, "-machine") == "q35,memory-backend=ram"
     assert after(vm, "-object") == "memory-backend-memfd,id=ram,size=256M,share=on"
-    assert (after(vm, "-accel"), after(vm, "-cpu"), after(vm, "-m")) == ("tcg,thread=multi", "max", "256M")
+    assert (after(vm, "-accel"), after(vm, "-cpu"), after(vm, "-m")) == ("tcg,thread=single", "max", "256M")
 
 
 def test_a_guest_that_sleeps_boots_what_a_reset_leaves_alone() -> None:
