@@ -6,6 +6,7 @@ The model raises, the transport takes. Nothing here knows how an interrupt leave
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import ClassVar
 
 _ENTRY = struct.Struct("<QII")  # MSI-X table entry: address, data, vector control
 ENTRY_SIZE = 16
@@ -29,6 +30,11 @@ class Interrupts:
     Where the other side keeps the MSI-X table for itself (VFIO clients do), it says so with `connect`: then an entry
     nobody wrote through us counts as unmasked, and a vector that is not connected as masked.
     """
+
+    STATE: ClassVar[tuple[str, ...]] = (
+        *("mode", "function_masked", "intx_disabled", "fired", "pending"),
+        *("line", "_line_news", "_table", "_written"),
+    )
 
     def __init__(self, vectors: int) -> None:
         self.vectors = vectors

@@ -6,7 +6,7 @@ Ref: PCI Local Bus 3.0 §6 (header, BAR sizing, MSI, MSI-X), PCI Power Managemen
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from pvdev.irq import ENTRY_SIZE, Interrupts, Mode
 from pvdev.mem import SharedBlock
@@ -120,6 +120,8 @@ class Identity:
 
 class ConfigSpace:
     """Config space as bytes with a writable mask and a write-1-to-clear mask; sizing of BARs included."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("data",)
 
     def __init__(self, identity: Identity, bars: dict[int, Bar], caps: list[Capability], size: int = 4096) -> None:
         self.size, self._bars = size, bars

@@ -7,6 +7,7 @@ printed from these tables. A violation is recorded, never raised: the device goe
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import ClassVar
 
 
 class Severity(Enum):
@@ -79,6 +80,8 @@ class RuleLog:
 
     `known`: rule number -> why the driver at hand is known to break it.
     """
+
+    STATE: ClassVar[tuple[str, ...]] = ("_seen", "_places")
 
     book: RuleBook
     listener: Callable[[Violation], None] | None = None

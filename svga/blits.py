@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
+from typing import ClassVar
 
 from pvdev.errors import GuestFault
 from svga.display import Area
@@ -38,6 +39,8 @@ class Gmrfb:
 
 class Blits:
     """`spend` counts the bytes that are moved."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("_gmrfb", "_copied_from")
 
     def __init__(
         self, modes: Modes, screens: Screens, gmrs: Gmrs, shown: Shown, note: Note, spend: Callable[[int], None]

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
+from typing import ClassVar
 
 from pvdev.errors import GuestFault
 from pvdev.mem import GuestMemory
@@ -71,6 +72,8 @@ class Buffers:
 
     `may_dma`: the device may reach memory; it notes the place where that is missing.
     """
+
+    STATE: ClassVar[tuple[str, ...]] = ("contexts", "_high", "_low", "_failed")
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ written).
 
 from collections.abc import Callable
 from struct import Struct
+from typing import ClassVar
 
 from pvdev.errors import GuestFault
 from svga.display import Cursor, CursorImage
@@ -39,6 +40,8 @@ _mob_alpha = Struct("<4I").unpack_from
 class Pointer:
     """`mob`: the pages of a MOB by id; `root`: where a screen is on the guest's desktop. Both raise `GuestFault`."""
 
+    STATE: ClassVar[tuple[str, ...]] = ("_x", "_y", "_visible", "_image", "_staged", "_on", "_staged_4", "_mobid")
+
     def __init__(
         self,
         profile: Profile,
@@ -68,9 +71,10 @@ class Pointer:
         self._on = 0
         self._staged_4 = [0, 0, 0, INVALID_ID]  # on, x, y, screen
         self._mobid = INVALID_ID
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Viewers see it as it is."""
         self._shown.point(Cursor(self._x, self._y, self._visible and bool(self._image.pixels), self._image))
 
     def _place(self, x: int, y: int, on: int, screen: int = INVALID_ID) -> None:
@@ -83,7 +87,7 @@ class Pointer:
                 self._note(fault.rule, "cursor screen", screen)
         self._x, self._y = signed(x) + left, signed(y) + top
         self._visible = on not in (CURSOR_ON_HIDE, CURSOR_ON_REMOVE_FROM_FB)
-        self._tell()
+        self.tell()
 
     # -- images --------------------------------------------------------------------------------------------------------
 
@@ -94,7 +98,7 @@ class Pointer:
 
     def _show(self, image: CursorImage) -> None:
         self._image = image
-        self._tell()
+        self.tell()
 
     def _masked(self, fields: tuple[int, ...], data: memoryview, most: int, side: int) -> CursorImage:
         """An image of an AND and an XOR mask. Raises `GuestFault`."""
@@ -136,12 +140,12 @@ class Pointer:
 
     def _display(self, payload: memoryview) -> None:
         self._visible = bool(_two(payload)[1])
-        self._tell()
+        self.tell()
 
     def _move(self, payload: memoryview) -> None:
         x, y = _two(payload)
         self._x, self._y = signed(x), signed(y)
-        self._tell()
+        self.tell()
 
     # -- registers -----------------------------------------------------------------------------------------------------
 

@@ -7,11 +7,13 @@ VirtualBox DevVGA-SVGA and QEMU vmware_vga (where those two are silent).
 """
 
 from collections.abc import Sized
+from typing import ClassVar
 
 from pvdev.errors import GuestFault
 from pvdev.irq import Interrupts
 from pvdev.mem import GuestMemory
 from pvdev.rules import RuleLog
+from pvdev.saved import Part
 from pvdev.trace import Sink
 from svga.blits import Blits
 from svga.buffers import Buffers
@@ -70,6 +72,8 @@ class Svga:
     `vram`, `fifo`: memory both sides map, or private where there is none. `size`: pixels of the mode it starts with,
     which Linux prefers; `largest` a driver may ask for. `monitors`: how many are plugged in. `vga`: of class VGA.
     """
+
+    STATE: ClassVar[tuple[str, ...]] = ("_enable", "_config_done", "_devcap")
 
     polled = False
 
@@ -165,6 +169,34 @@ class Svga:
         self.pci = pci_function(handler, irq, self.vram, self.fifo_memory, svga3=svga3, vga=vga)
         self.reset()
 
+    @property
+    def parts(self) -> dict[str, Part]:
+        """All that has state, by name."""
+        found: dict[str, Part] = {
+            "device": self,
+            "config": self.pci.config,
+            "irq": self.pci.irq,
+            "rules": self.rules,
+            "wishes": self.wishes,
+            "registers": self.registers,
+            "ports": self._ports,
+            "causes": self.causes,
+            "fences": self._fences,
+            "modes": self.modes,
+            "gmrs": self.gmrs,
+            "screens": self.screens,
+            "mobs": self.mobs,
+            "surfaces": self.surfaces,
+            "targets": self.targets,
+            "pointer": self.pointer,
+            "escapes": self.escapes,
+            "blits": self._blits,
+            "traces": self.traces,
+            "stream": self.stream,
+            "buffers": self.buffers,
+        }
+        return found if self.ring is None else {**found, "ring": self.ring}
+
     def _constants(self, largest: tuple[int, int]) -> dict[Register, int]:
         caps, fifo = self.profile.caps, self.fifo_memory
         return {
@@ -210,6 +242,14 @@ class Svga:
             self._publish()
         self.picture.stale()
         self.picture.settle()
+
+    def resume(self) -> None:
+        """Go on from a state that was put in place: those who look at it and those who wait for it hear of it."""
+        self.picture.stale()
+        self.picture.settle()
+        self.pointer.tell()
+        self.pci.irq.sample_line()
+        self.kicked = True
 
     def _publish(self) -> None:
         """What drivers read of the FIFO before they have set it up."""

@@ -5,6 +5,7 @@ Ref: svga_overlay.h, svga_escape.h; Linux vmwgfx_overlay.c (which registers it a
 
 from collections.abc import Callable
 from struct import Struct
+from typing import ClassVar
 
 from pvdev.errors import GuestFault
 from svga.wire import OVERLAYS
@@ -21,6 +22,8 @@ _head = Struct("<II").unpack_from
 
 class Escapes:
     """`overlays`: the registers of each overlay as they were last flushed."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("_staged", "overlays", "skipped")
 
     def __init__(self, note: Callable[[str, str, int], None]) -> None:
         self._note = note

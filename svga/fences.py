@@ -4,6 +4,7 @@ Values are compared as sequence numbers modulo 2^32, as Linux does (VMW_FENCE_WR
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from svga.interrupts import Causes
 from svga.wire import MASK32, Fifo, Irq
@@ -18,6 +19,8 @@ def passed(last: int, goal: int) -> bool:
 
 class Fences:
     """`words`: FIFO memory in words, where the device has one; else the last fence is register FENCE."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("last", "goal", "_seen", "_unlooked")
 
     def __init__(self, causes: Causes, note: Callable[[str, str, int], None], words: memoryview | None) -> None:
         self._causes, self._note, self._words = causes, note, words

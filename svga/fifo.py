@@ -6,6 +6,7 @@ Ref: VMware's svga_interface.txt; Linux vmwgfx_cmd.c (BUSY by compare-exchange, 
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from pvdev.mem import fence
 from svga.stream import Refused, Stream
@@ -20,6 +21,11 @@ BELLS_MAX = 100  # a second, while BUSY says that none is needed
 
 class Ring:
     """The ring in `view`, FIFO memory, while CONFIG_DONE is 1. `words`: how many register words it leaves room for."""
+
+    STATE: ClassVar[tuple[str, ...]] = (
+        *("running", "_min", "_max", "_stop", "words"),
+        *("_lost", "_partial", "_seen", "_held"),
+    )
 
     def __init__(self, view: memoryview, stream: Stream, note: Note, *, registers: int) -> None:
         """`registers`: how many register words the device knows."""

@@ -6,6 +6,7 @@ Ref: VMware's svga_interface.txt and gmr.c, Linux vmwgfx_gmr.c (always PPN64), V
 
 from collections.abc import Callable
 from struct import Struct
+from typing import ClassVar
 
 from pvdev.errors import GuestFault
 from pvdev.mem import GuestMemory
@@ -23,6 +24,8 @@ _pointer = Struct("<II").unpack_from
 
 class Gmrs:
     """All GMRs of a device. `vram`: what the framebuffer's id points into."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("_gmrs", "_id")
 
     def __init__(self, mem: GuestMemory, vram: Flat, caps: Cap, note: Note, may_dma: Callable[[str], bool]) -> None:
         self._mem, self._vram, self._note, self._may_dma = mem, vram, note, may_dma

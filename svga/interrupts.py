@@ -5,6 +5,7 @@ nothing stale fires when a mask opens.
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from pvdev.irq import Interrupts, Mode
 from svga.wire import IRQ_ALL
@@ -12,6 +13,8 @@ from svga.wire import IRQ_ALL
 
 class Causes:
     """`has_mask`: the device has IRQMASK; without it nothing is ever signalled."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("status", "mask")
 
     def __init__(self, irq: Interrupts, note: Callable[[str, str, int], None], *, has_mask: bool) -> None:
         self._irq, self._note, self._has_mask = irq, note, has_mask

@@ -7,6 +7,7 @@ Ref: svga3d_cmd.h (guest-backed objects); Linux vmwgfx_mob.c (PT64 and RANGE), V
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pvdev.errors import GuestFault
 from pvdev.mem import GuestMemory
@@ -75,6 +76,8 @@ def walk(mem: GuestMemory, form: int, base: int, size: int) -> Pages:
 
 class Mobs:
     """MOBs by id, and the object tables. `spend` counts what walking costs."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("_mobs", "_tables")
 
     def __init__(
         self, mem: GuestMemory, note: Note, spend: Callable[[int], None], may_dma: Callable[[str], bool]

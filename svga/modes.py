@@ -7,6 +7,7 @@ Ref: VMware's svga_interface.txt; Linux vmwgfx_kms.c, vmwgfx_ldu.c (order of wri
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from svga.display import Area, Monitor, Rows
 from svga.formats import BYTES, DEPTHS, MASKS
@@ -49,6 +50,11 @@ class Modes:
     `palette` are the bytes of the palette registers; `changed` hears that something else is shown, `replaced` that it
     is another mode.
     """
+
+    STATE: ClassVar[tuple[str, ...]] = (
+        *("_lock", "_staged", "mode", "_pending", "_repainted", "nothing", "pitch_unread", "_displays"),
+        *("_staged_displays", "_count", "_selected", "_size", "_preferred"),
+    )
 
     def __init__(
         self,

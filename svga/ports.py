@@ -5,6 +5,7 @@ offset sends VALUE as 1 byte at 1, 2 at 2, 1 at 4: put together here, with one a
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from svga.registers import Registers
 from svga.wire import MASK32, PORT_BIOS, PORT_INDEX, PORT_IRQSTATUS, PORT_VALUE
@@ -15,6 +16,8 @@ NEXT = {(1, 1): (2, 2), (2, 2): (4, 1)}  # pieces of a dword at offset 1: which 
 
 class Ports:
     """SVGA II, BAR 0. `status` answers and takes IRQSTATUS."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("_index", "_unused", "_lost", "_expected", "_reading", "_latch", "_have")
 
     def __init__(
         self,

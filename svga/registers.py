@@ -6,7 +6,7 @@ a flat BAR) know nothing of what is behind a number.
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from svga.profiles import Profile
 from svga.wire import (
@@ -76,11 +76,13 @@ EARLY = frozenset((R.ID, *range(R.WIDTH, R.CAPABILITIES)))  # what has a meaning
 class Registers:
     """`constants`: registers that say one number for ever. `owners`: whose handlers the others have."""
 
+    STATE: ClassVar[tuple[str, ...]] = ("cells", "palette", "scratch", "_id", "_negotiated")
+
     def __init__(
         self, profile: Profile, constants: Mapping[Register, int], owners: Sequence[object], note: Note
     ) -> None:
         self._profile, self._note = profile, note
-        self._constants = dict(constants)
+        self._constants = {register: int(value) for register, value in constants.items()}
         absent = {r for cap, of in NEEDS.items() if not profile.caps & cap for r in of}
         absent |= {r for cap2, of in NEEDS_2.items() if not profile.caps2 & cap2 for r in of}
         absent |= set() if profile.svga3 else set(NEEDS_SVGA3)

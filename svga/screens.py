@@ -5,6 +5,7 @@ Ref: VMware's svga_interface.txt (screen objects); Linux vmwgfx_scrn.c (backing 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pvdev.errors import GuestFault
 from svga.display import Area, Monitor, Rows
@@ -41,6 +42,8 @@ class Screen:
 
 class Screens:
     """All of a device. `vram`: video memory; as much again may be private."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("_screens",)
 
     def __init__(self, vram: Flat, caps: Cap, note: Note, changed: Callable[[], None]) -> None:
         self._vram, self._note, self._changed = vram, note, changed

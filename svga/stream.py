@@ -5,6 +5,7 @@ Bytes come in private: what is decoded here no driver can change any more.
 
 from collections.abc import Callable, Mapping
 from struct import Struct
+from typing import ClassVar
 
 from pvdev.errors import GuestFault
 from svga.wire import COMMAND_MAX, Cap
@@ -93,6 +94,8 @@ _FIXED = {int(command): 4 * words for command, words in WORDS.items()}
 
 class Stream:
     """`handlers`: command -> who does it, with its payload (of a 3D command: its body). They may raise `GuestFault`."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("commands",)
 
     def __init__(
         self, caps: Cap, handlers: Mapping[int, Handler], note: Note, *, extended: bool, skip_unknown: bool

@@ -7,6 +7,7 @@ Ref: svga3d_cmd.h, svga3d_surfacedefs.h; Linux vmwgfx_surface.c, vmwgfx_stdu.c.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from pvdev.errors import GuestFault
 from svga.display import Area
@@ -77,6 +78,8 @@ class Surface:
 
 class Surfaces:
     """Surfaces by id. `changed(sid, face, mip, area)` hears of every image that got other pixels."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("_surfaces",)
 
     def __init__(self, mobs: Mobs, note: Note, spend: Callable[[int], None]) -> None:
         self._mobs, self._note, self._spend = mobs, note, spend

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from pvdev.errors import GuestFault
 from svga.display import Area, Monitor, Rows
@@ -30,6 +31,8 @@ class Target:
 
 class Targets:
     """All of a device; `blank`: none shows anything (register BLANK_SCREEN_TARGETS)."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("_targets", "_blank")
 
     def __init__(self, mobs: Mobs, surfaces: Surfaces, shown: Shown, note: Note) -> None:
         self._mobs, self._surfaces, self._shown, self._note = mobs, surfaces, shown, note

@@ -4,6 +4,8 @@ Done only while somebody watches the picture, 20 rounds a second; a framebuffer 
 rounds.
 """
 
+from typing import ClassVar
+
 from svga.display import TILE, Area
 from svga.modes import Modes
 from svga.picture import Shown
@@ -15,6 +17,8 @@ LOOKED_MAX = 16 << 20  # bytes of a round: what a device of VMware's traces at m
 
 class Traces:
     """Compares `modes`' framebuffer with a copy, and marks tiles of `shown`."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("on",)
 
     def __init__(self, modes: Modes, shown: Shown) -> None:
         self._modes, self._shown = modes, shown

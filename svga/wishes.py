@@ -7,6 +7,7 @@ Ref: open-vm-tools resolutionKMS; Linux vmwgfx_kms.c (vmw_kms_update_layout_ioct
 """
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from svga.display import Area
 from svga.rect import union
@@ -20,6 +21,8 @@ class Wishes:
 
     `tell` passes a wish on; False: nobody there takes it. `prefer` hears what size the next driver is to find.
     """
+
+    STATE: ClassVar[tuple[str, ...]] = ("plugged",)
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ import pytest
 
 from pvdev.suite import BENCHES
 from svga.conform.inside import OURS
+from svga.conform.relay import RelayBench
 from svga.conform.rig import MakeRig, Rig, build
 from svga.conform.target import Bench, Can, Display, Need, need
 
@@ -23,7 +24,9 @@ def _needs(item: pytest.Item) -> tuple[Need, ...]:
 
 def _chosen(bench: Bench, display: Display, wanted: Iterable[Need]) -> bool:
     """Whether a test with these needs is made there."""
-    return not bench.chooses or all(isinstance(each, Can) or display.has(each) for each in wanted)
+    return not bench.chooses or all(
+        each in bench.can if isinstance(each, Can) else display.has(each) for each in wanted
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -32,7 +35,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     wanted = _needs(metafunc.definition)
     places = [
         (bench, display)
-        for bench in metafunc.config.stash.get(BENCHES, OURS)
+        for bench in metafunc.config.stash.get(BENCHES, (*OURS, RelayBench()))
         for display in bench.displays
         if _chosen(bench, display, wanted)
     ]
