@@ -8,6 +8,7 @@ kernel ends.
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,11 +18,15 @@ from guest.kit import Kit
 from guest.ktap import GuestReport
 from guest.vm import Vm, vfio_user
 
+from pvdev.attended import Attended
+from pvdev.mem import SharedBlock
 from pvdev.qemu import Qemu
 from pvdev.transport.vfio_user import Server
 from svga.device import Svga
 from svga.display import Area, Watch
+from svga.function import Video
 from svga.rect import union
+from svga.saved import restore, save
 from svga.served import defaults, make
 from vmtools.host import Host
 from vmtools.ways.plugin.guest import GuestLink
@@ -186,6 +191,56 @@ def test_one_guest_after_the_other_by_interrupt_line(guest_kit: Kit, tmp_path: P
     assert viewer.seen == list(drawn("drm", "dirty", "cursor", "hidden"))
     assert [line for line in report.dmesg if not line.endswith(COMPLAINTS)] == []
     assert [str(broken) for broken in viewer.device.rules if not broken.rule.known] == []
+
+
+class Restored(Viewer):
+    """After each picture the display is saved, reset, and restored, where it is served: the guest is not to notice."""
+
+    def __init__(self, device: Attended) -> None:
+        assert isinstance(device, Svga)
+        super().__init__(device)
+        self._ask = device.ask
+        self.times = 0
+
+    def event(self, name: str) -> None:
+        super().event(name)
+        self._ask(self.again)
+
+    def again(self) -> None:
+        data = save(self.device)
+        self.device.reset()
+        restore(self.device, data)
+        self.times += 1
+
+
+class Kept(Attended, Svga):
+    """A display that can be asked for something in its server's thread."""
+
+
+@pytest.mark.parametrize("profile", ["legacy", "screen-objects", "screen-targets"])
+def test_SVG_V_070_a_guest_goes_on_with_a_restored_display(guest_kit: Kit, tmp_path: Path, profile: str) -> None:
+    with ExitStack() as owns:
+        block = SharedBlock(64 << 20, "svga vram")
+        owns.callback(block.close)
+        device = Kept(profile, vram=Video(block.size, block))
+        owns.callback(device.close)
+        server, viewer = Server(), Restored(device)
+        server.add(device, tmp_path / "display", watch=[device])
+
+        def drawn(name: str) -> None:
+            viewer.event(name)
+            vm.send("seen")
+
+        params: dict[str, str | int] = {"sizes": "640x480,1024x768", "seed": SEED}
+        vm = Vm(guest_kit, ["display"], devices=[vfio_user(tmp_path / "display")], params=params, on_event=drawn)
+        with server.background():
+            report = vm.run().check()
+
+    assert viewer.seen[:2] == ["text", "fb-1280x800"]
+    assert [name for name in viewer.seen if name.startswith("dirty")] == ["dirty-640x480", "dirty-1024x768"]
+    assert viewer.times == len(viewer.seen)
+    assert [line for line in report.dmesg if not line.endswith(COMPLAINTS)] == []
+    assert [str(broken) for broken in device.rules if not broken.rule.known] == []
 
 
 LAYOUTS = (
