@@ -1,7 +1,8 @@
 """MOBs, memory of the guest by its page table, and the object tables that say how many objects of a kind there may be.
 
 Page tables are walked once, when an object is defined; what the driver writes into a table later is not looked at. The
-tables' entries are kept here, privately, and written to the guest's memory only when it asks (READBACK_OTABLE).
+tables' entries are kept here, privately, and written to the guest's memory only when it asks (READBACK_OTABLE). A
+table that is taken away takes its objects along.
 Ref: svga3d_cmd.h (guest-backed objects); Linux vmwgfx_mob.c (PT64 and RANGE), VirtualBox (PT).
 """
 
@@ -84,6 +85,7 @@ class Mobs:
     ) -> None:
         self._mem, self._note, self._spend, self._may_dma = mem, note, spend, may_dma
         self.entries: dict[Otable, Callable[[], dict[int, bytes]]] = {Otable.MOB: self._mob_entries}
+        self.forget: dict[Otable, Callable[[], int]] = {Otable.MOB: self._forget}  # all of a kind; how many there were
         self.bound: Callable[[int], bool] = lambda mobid: False  # whether a surface lies in a MOB
         self.commands = {
             Cmd3d.SET_OTABLE_BASE: self._set_table,
@@ -145,6 +147,9 @@ class Mobs:
         before = self._tables.get(table)
         if form == MobFormat.INVALID:
             self._tables.pop(table, None)
+            left = self.forget[table]() if table in self.forget else 0
+            if left:
+                self._note("SVG-D-042", f"table {table.name}", left)
             return
         if size > OTABLE_SIZE_MAX or valid > size or (grow and (before is None or size < before.size)):
             raise GuestFault("SVG-D-050", f"size of {table.name}", size)
@@ -170,6 +175,11 @@ class Mobs:
 
     def _mob_entries(self) -> dict[int, bytes]:
         return {n: OTABLE_MOB.pack(mob.format, mob.size, mob.base) for n, mob in self._mobs.items()}
+
+    def _forget(self) -> int:
+        left = len(self._mobs)
+        self._mobs.clear()
+        return left
 
     # -- MOBs ----------------------------------------------------------------------------------------------------------
 

@@ -68,7 +68,12 @@ DRIVER_RULES = (
         "a screen has a known size of structure, an id below 10, a size, and memory in VRAM that holds it",
         "header",
     ),
-    Rule("SVG-D-042", _A, "what a driver defined it destroys before CONFIG_DONE is 0", "Linux"),
+    Rule(
+        "SVG-D-042",
+        _A,
+        "what a driver defined it destroys before it takes their table away, or CONFIG_DONE is 0",
+        "Linux",
+    ),
     Rule(
         "SVG-D-043", _V, "rectangles of blits are not inside out, and lie in what they read and write", "VMware's kit"
     ),

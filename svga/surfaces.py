@@ -84,6 +84,7 @@ class Surfaces:
     def __init__(self, mobs: Mobs, note: Note, spend: Callable[[int], None]) -> None:
         self._mobs, self._note, self._spend = mobs, note, spend
         mobs.entries[Otable.SURFACE] = self._table_entries
+        mobs.forget[Otable.SURFACE] = self._forget
         mobs.bound = lambda mobid: any(surface.mob == mobid for surface in self._surfaces.values())
         self.changed: Callable[[int, int, int, Area], None] = lambda sid, face, mip, area: None
         self.gone: Callable[[int], None] = lambda sid: None
@@ -137,6 +138,13 @@ class Surfaces:
             )
             for s in self._surfaces.values()
         }
+
+    def _forget(self) -> int:
+        left = len(self._surfaces)
+        for sid in self._surfaces:
+            self.gone(sid)
+        self._surfaces.clear()
+        return left
 
     # -- defining ------------------------------------------------------------------------------------------------------
 

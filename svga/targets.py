@@ -37,6 +37,7 @@ class Targets:
     def __init__(self, mobs: Mobs, surfaces: Surfaces, shown: Shown, note: Note) -> None:
         self._mobs, self._surfaces, self._shown, self._note = mobs, surfaces, shown, note
         mobs.entries[Otable.SCREENTARGET] = self._table_entries
+        mobs.forget[Otable.SCREENTARGET] = self._forget
         surfaces.changed, surfaces.gone = self._image_changed, self._surface_gone
         self.commands = {
             Cmd3d.DEFINE_GB_SCREENTARGET: self._define,
@@ -86,6 +87,12 @@ class Targets:
             t.id: OTABLE_SCREENTARGET.pack(*t.image, t.area.width, t.area.height, t.area.x, t.area.y, t.flags, t.dpi)
             for t in self._targets.values()
         }
+
+    def _forget(self) -> int:
+        left = len(self._targets)
+        self._targets.clear()
+        self._shown.stale()
+        return left
 
     # -- what else happens ---------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """An unmodified Linux 6.12 with its own vmwgfx driver on our display, over vfio-user, in each of its display units.
 
-SVGA3, and SVGA II where the plugin carries its ports: without it, QEMU drops the one at an odd address. The driver is
-not removed: the vmwgfx of 6.12.117 then cancels a timer it has never set up (hrtimer_cancel in vmw_du_cleanup), and the
-kernel ends.
+SVGA3, and SVGA II where the plugin carries its ports: without it, QEMU drops the one at an odd address. The vmwgfx of
+6.12.117 can be removed only when each of its eight display units has waited for a frame: it cancels a timer of every
+one (hrtimer_cancel in vmw_du_cleanup), which is set up no sooner, and for VMware's guestinfo.vmwgfx.vkms_enable only.
 """
 
 import time
@@ -28,6 +28,7 @@ from svga.function import Video
 from svga.rect import union
 from svga.saved import restore, save
 from svga.served import defaults, make
+from tests.guest.tooled import Tooled
 from vmtools.host import Host
 from vmtools.ways.plugin.guest import GuestLink
 from vmtools.ways.plugin.ram import Ram
@@ -325,6 +326,65 @@ def test_monitors_are_arranged_from_outside(guest_kit: Kit, tmp_path: Path, prof
     assert device.wishes.plugged == 3
     assert report.facts["unit"] == unit
     assert [str(broken) for broken in device.rules if not broken.rule.known] == []
+
+
+class Reloaded(Wisher):
+    """Asks for eight monitors; looks at what is left when the driver has gone, and at the pictures when it is back."""
+
+    def __init__(self, device: Svga) -> None:
+        super().__init__(device)
+        self._left = [[Area(640 * (n % 4), 480 * (n // 4), 640, 480) for n in range(8)]]
+        self.left_behind: list[int] = []
+
+    def event(self, name: str) -> None:
+        if name.startswith("monitors"):
+            super().event(name)
+        elif name == "unloaded":
+            objects = self.device.screens, self.device.gmrs, self.device.mobs, self.device.surfaces, self.device.targets
+            self.left_behind = [len(each) for each in objects]
+            self.device.wishes.plug(1)
+            self.send("unloaded")
+        else:
+            Viewer.event(self, name)
+            self.send("seen")
+
+
+@pytest.mark.parametrize(
+    ("profile", "front", "unit"),
+    [
+        ("legacy", "svga3", "Legacy"),
+        ("screen-objects", "svga3", "Screen Object"),
+        ("screen-targets", "svga3", "Screen Target"),
+        ("screen-objects", "svga2", "Screen Object"),
+    ],
+)
+def test_the_driver_goes_and_comes_again(guest_kit: Kit, tmp_path: Path, profile: str, front: str, unit: str) -> None:
+    """What vmwgfx says about itself (a surface it keeps, blanks it forgets to switch off) is its own affair."""
+    device, owns = make({**defaults(), "profile": profile, "front": front})
+    with owns:
+        server, viewer = Server(), Reloaded(device)
+        endpoint = server.add(device, tmp_path / "display")
+        tooled = Tooled(guest_kit, server, tmp_path, 512 << 20, **{"vmwgfx.vkms_enable": "TRUE"})
+        owns.callback(tooled.close)
+        if front == "svga2":
+            tooled.link.carry([(device, endpoint.touch)])
+        vm = tooled.vm(
+            guest_kit,
+            "display_reload",
+            devices=[vfio_user(tmp_path / "display")],
+            params={"seed": SEED, "sizes": "640x480,1024x768"},
+            on_event=viewer.event,
+            deadline_s=180.0,
+        )
+        viewer.send = vm.send
+        with server.background():
+            report = vm.run().check()
+
+    assert viewer.arranged == [[Area(640 * (n % 4), 480 * (n // 4), 640, 480) for n in range(8)]]
+    assert viewer.left_behind == [0] * 5
+    again = [f"{kind}-{size}" for size in ("640x480", "1024x768") for kind in ("drm", "dirty")]
+    assert [name for name in viewer.seen if name.startswith("d")] == again
+    assert (report.facts["unit"], report.facts["times"]) == (unit, "2")
 
 
 @pytest.mark.parametrize(("profile", "unit"), [("legacy", "Legacy"), ("screen-objects", "Screen Object")])

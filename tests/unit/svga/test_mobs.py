@@ -137,10 +137,12 @@ def test_SVG_V_052_tables_grow_and_go(rig: Rig) -> None:
         Cmd3d.GROW_OTABLE, Otable.MOB, memory.address // PAGE, 100 * entry, 64 * entry, MobFormat.RANGE
     )
     rig.driver.send(body + commands.mob(99, MobFormat.RANGE, 0x101, PAGE))
-    rig.driver.send(commands.otable(Otable.MOB, 0, 0, MobFormat.INVALID))
-
     assert len(rig.device.mobs) == 2
     assert list(rig.device.rules) == []
+
+    rig.driver.send(commands.otable(Otable.MOB, 0, 0, MobFormat.INVALID))
+    assert len(rig.device.mobs) == 0
+    assert rig.seen("SVG-D-042") == [("table MOB", 2)]
     assert rig.driver.submit(commands.mob(1, MobFormat.RANGE, 0x100, PAGE)) is CbStatus.COMMAND_ERROR
 
 

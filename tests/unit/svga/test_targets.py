@@ -6,7 +6,7 @@ from svga.display import Area
 from svga.driver import commands
 from svga.driver.driver import MOB, SURFACE
 from svga.wire import Register
-from svga.wire_commands import CbStatus, Cmd3d, Format
+from svga.wire_commands import CbStatus, Cmd3d, Format, MobFormat, Otable
 from tests.unit.svga.rig import H, Rig, W, noise
 
 OTHER = 9
@@ -150,3 +150,15 @@ def test_without_targets_the_mode_of_registers_is_shown_again(targets: Rig) -> N
 
     assert targets.device.picture.monitors[0].area == Area(0, 0, W, H)
     assert targets.frame() == bytes(4 * W * H)
+
+
+@pytest.mark.parametrize(("kind", "bound"), [(Otable.SURFACE, [None]), (Otable.SCREENTARGET, [])])
+def test_SVG_V_052_SVG_D_042_a_table_takes_its_objects_along(targets: Rig, kind: Otable, bound: list[None]) -> None:
+    targets.driver.show(noise(), 0, 0, W, H)
+    targets.driver.send(commands.otable(kind, 0, 0, MobFormat.INVALID))
+
+    device = targets.device
+    assert [rows for _, rows in device.targets.layout()] == bound
+    assert (len(device.surfaces), len(device.targets)) == ((0, 1) if bound else (1, 0))
+    assert targets.seen("SVG-D-042") == [(f"table {kind.name}", 1)]
+    targets.assert_alive()

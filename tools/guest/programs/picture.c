@@ -218,6 +218,21 @@ static int mode_of(int fd, uint32_t connector, unsigned width, unsigned height, 
 	return 0;
 }
 
+/* Every unit off, one after the other: the legacy ones show the same framebuffer, and vmwgfx stumbles over one that is
+ * taken from several at once. */
+static void go_dark(int fd)
+{
+	uint32_t crtcs[MOST];
+	struct drm_resources card = { .crtcs = (uintptr_t)crtcs, .crtc_count = MOST };
+
+	ask(fd, DRM_GETRESOURCES, &card, "GETRESOURCES");
+	for (unsigned n = 0; n < card.crtc_count && n < MOST; n++) {
+		struct drm_crtc crtc = { .id = crtcs[n] };
+
+		ask(fd, DRM_SETCRTC, &crtc, "SETCRTC");
+	}
+}
+
 /* Monitors as a line says, one picture over all of them; those there were before and are not wanted go dark. */
 static void arrange(int fd, char *line, unsigned seed)
 {
@@ -254,11 +269,7 @@ static void arrange(int fd, char *line, unsigned seed)
 	fb.handle = buffer.handle;
 	draw(pixels, buffer.pitch, all, seed);
 	ask(fd, DRM_ADDFB, &fb, "ADDFB");
-	for (unsigned n = 0; n < card.crtc_count && n < MOST; n++) { /* the legacy unit shows one framebuffer only */
-		struct drm_crtc crtc = { .id = crtcs[n] };
-
-		ask(fd, DRM_SETCRTC, &crtc, "SETCRTC");
-	}
+	go_dark(fd);
 	for (unsigned n = 0; n < layout.count; n++) {
 		struct drm_crtc crtc = { .id = crtcs[n], .fb = fb.id, .x = rects[n].x, .y = rects[n].y, .mode_valid = 1,
 					 .connector_count = 1, .connectors = (uintptr_t)&connectors[n] };
@@ -284,8 +295,9 @@ static void on_monitors(int fd, unsigned seed)
 		if (!strncmp(line, "layout ", 7))
 			arrange(fd, line, seed);
 		else if (!strcmp(line, "done"))
-			return;
+			break;
 	}
+	go_dark(fd);
 }
 
 int main(int argc, char **argv)
