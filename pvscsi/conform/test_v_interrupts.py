@@ -4,11 +4,11 @@ from random import Random
 
 import pytest
 
+from pvdev.pci_driver import line_up, mask_vector, pending
 from pvscsi.conform.race import race
 from pvscsi.conform.rig import Rig, pattern
 from pvscsi.conform.target import Bench
 from pvscsi.driver import Disk, Driver, cdb
-from pvscsi.driver.pci import line_up, mask_vector, pending
 from pvscsi.driver.rings import THRESHOLD, Rings
 from pvscsi.wire import Intr
 

@@ -1,12 +1,12 @@
 """The PVSCSI reference driver, a second witness: it shares names and numbers (`wire`) with the model, nothing else."""
 
+from pvdev.pci_driver import PciFacts
 from pvscsi.driver.batch import Batch
 from pvscsi.driver.commands import ConfigPage
 from pvscsi.driver.common import DeviceBroke, RingFull
 from pvscsi.driver.config import Config
 from pvscsi.driver.data import Shape, even, spread
 from pvscsi.driver.driver import Driver, Message
-from pvscsi.driver.pci import PciFacts
 from pvscsi.driver.profiles import PROFILES
 from pvscsi.driver.request import Request, Sense
 from pvscsi.driver.scsi import Capacity, CommandFailed, Disk

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from pvdev.device import Port
 from pvdev.errors import ConfigError
+from pvdev.pci_driver import PciFacts, best_interrupts, set_interrupts
 from pvscsi import wire
 from pvscsi.driver.common import GUARD, DeviceBroke
 from pvscsi.driver.config import Config
 from pvscsi.driver.memory import Memory
-from pvscsi.driver.pci import PciFacts, best_interrupts, probe_pci, set_interrupts
+from pvscsi.driver.pci import probe_pci, registers
 from pvscsi.driver.profiles import PROFILES, Profile, Steps
 from pvscsi.driver.rings import MSG_LOG2, Rings
 from pvscsi.wire import Cmd, HostStatus, Intr
@@ -69,13 +70,18 @@ class Commands:
     def facts(self) -> PciFacts:
         if self.pci is None:
             self.pci = probe_pci(self.port)
+            self._bar = registers(self.pci)
         return self.pci
 
+    def _registers(self) -> int:
+        self.facts()
+        return self._bar
+
     def reg(self, offset: int, size: int = 4) -> int:
-        return self.port.read(self.facts().registers, offset, size)
+        return self.port.read(self._registers(), offset, size)
 
     def set_reg(self, offset: int, value: int, size: int = 4) -> None:
-        self.port.write(self.facts().registers, offset, value, size)
+        self.port.write(self._registers(), offset, value, size)
 
     def status(self) -> int:
         """COMMAND_STATUS."""

@@ -2,9 +2,9 @@
 
 import pytest
 
+from pvdev.pci_driver import line_up
 from svga.conform.rig import Buffers, Part, Rig
 from svga.driver import commands
-from svga.driver.pci import line_up
 from svga.wire import PAGE, Cap, Cap2, FifoCap, Irq, Register
 from svga.wire_commands import (
     CB_QUEUED_MAX,

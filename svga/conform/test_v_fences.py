@@ -3,9 +3,9 @@
 import pytest
 
 from pvdev.pci import CAP_MSI
+from pvdev.pci_driver import line_up, probe, set_interrupts
 from svga.conform.rig import Part, Rig
 from svga.driver import commands
-from svga.driver.pci import line_up, probe_pci, use_msi
 from svga.wire import Cap2, Fifo, FifoCap, Irq, Register
 from svga.wire_commands import CbFlag, Cmd
 
@@ -156,11 +156,11 @@ def test_SVG_V_044_one_interrupt_for_a_storm_of_fences(rig: Rig) -> None:
 
 @needs(Part.INTERRUPT)
 def test_SVG_V_044_a_message_each_time_it_begins(rig: Rig) -> None:
-    facts = probe_pci(rig.port)
+    facts = probe(rig.port, place=False)
     if CAP_MSI not in facts.caps:
         pytest.skip("this display has no MSI")
     driver, counts = rig.up(), []
-    use_msi(rig.port, facts)
+    set_interrupts(rig.port, facts, "msi")
     rig.fired()
     driver.expect(Irq.ANY_FENCE)
     for value in (1, 2, 3):
@@ -177,12 +177,12 @@ def test_SVG_V_044_a_message_each_time_it_begins(rig: Rig) -> None:
 @needs(Part.INTERRUPT)
 def test_SVG_V_044_a_message_again_when_something_is_left(rig: Rig) -> None:
     """Two causes, one of them acknowledged."""
-    facts = probe_pci(rig.port)
+    facts = probe(rig.port, place=False)
     if CAP_MSI not in facts.caps:
         pytest.skip("this display has no MSI")
     driver = rig.up()
     other = Irq.COMMAND_BUFFER if driver.buffers else Irq.FIFO_PROGRESS
-    use_msi(rig.port, facts)
+    set_interrupts(rig.port, facts, "msi")
     driver.expect(Irq.ANY_FENCE | other)
     driver.send(commands.fence(1))
     rig.fired()

@@ -2,10 +2,10 @@
 
 import pytest
 
+from pvdev.pci_driver import set_master
 from svga.conform.rig import Buffers, Can, H, Part, Rig, W, noise
 from svga.driver import commands
 from svga.driver.driver import WAYS
-from svga.driver.pci import set_master
 from svga.wire import PAGE, Cap, FifoCap, Register
 from svga.wire_commands import CbStatus, Cmd, Cmd3d, Dc, Format, MobFormat, Remap
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from pvdev.pci_driver import line_up, probe
 from svga.conform.rig import Can, MakeRig, Part, Rig
-from svga.driver.pci import line_up, probe_pci
 from svga.wire import (
     BAR_FB,
     BAR_FB3,
@@ -43,7 +43,7 @@ SAME_TARGETS = (
 
 
 def test_SVG_V_001_identity(rig: Rig) -> None:
-    facts = probe_pci(rig.port)
+    facts = probe(rig.port, place=False)
 
     device = DEVICE_SVGA3 if rig.display.svga3 else DEVICE_SVGA2
     assert facts.ids == (VENDOR_ID, device, VENDOR_ID, device)
@@ -53,7 +53,7 @@ def test_SVG_V_001_identity(rig: Rig) -> None:
 
 @needs(Part.PORTS)
 def test_SVG_V_001_ports_video_memory_and_fifo(rig: Rig) -> None:
-    facts = probe_pci(rig.port)
+    facts = probe(rig.port, place=False)
 
     assert (facts.bars[BAR_PORTS], facts.bar_flags[BAR_PORTS]) == (16, 1)
     for bar, register in ((BAR_FB, R.VRAM_SIZE), (BAR_FIFO, R.MEM_SIZE)):
@@ -65,7 +65,7 @@ def test_SVG_V_001_ports_video_memory_and_fifo(rig: Rig) -> None:
 
 @needs(Part.FLAT)
 def test_SVG_V_001_registers_and_video_memory(rig: Rig) -> None:
-    facts = probe_pci(rig.port)
+    facts = probe(rig.port, place=False)
     rig.driver.negotiate()
 
     assert not facts.bar_flags[BAR_REGS] & 1

@@ -1,24 +1,18 @@
 """The suite against QEMU's own VMXNET3, over its qtest protocol: no guest boots."""
 
-import json
-import shlex
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 from guest.kit import Kit
+
+from tests.guest import conformed
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
 
 def conform(kit: Kit, *rules: str) -> dict[str, dict[str, Any]]:
     """Case -> what came of it."""
-    command = [sys.executable, "-m", "pvdev.cli", "conform", "vmxnet3", "--target", "qemu", "--json"]
-    command += ["--qemu", shlex.join(kit.qemu), *(word for rule in rules for word in ("--rule", rule))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode in (0, 1), done.stderr
-    return {case["case"]: case for rule in json.loads(done.stdout)["rules"] for case in rule["cases"]}
+    return conformed.cases(conformed.run(kit, "vmxnet3", rules=rules))
 
 
 def test_registers_rings_and_every_kind_of_interrupt(guest_kit: Kit) -> None:

@@ -3,44 +3,27 @@
 No guest boots.
 """
 
-import json
-import shlex
-import subprocess
-import sys
-from typing import Any
-
 import pytest
-from conformance_page import TARGETS, complaints
 from guest.kit import Kit
 
 from svga.conform.differences import TABLES
+from tests.guest import conformed
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def report(guest_kit: Kit) -> dict[str, Any]:
-    """A whole run, a fresh QEMU for each of its tests."""
-    command = [sys.executable, "-m", "pvdev.cli", "conform", "svga", "--target", "qemu", "--json"]
-    command += ["--qemu", shlex.join(guest_kit.qemu)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1, done.stderr
-    found = json.loads(done.stdout)
-    assert isinstance(found, dict)
-    return found
+def report(guest_kit: Kit) -> conformed.Report:
+    return conformed.run(guest_kit, "svga")
 
 
 @pytest.fixture(scope="module")
-def cases(report: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Case -> what came of it."""
-    return {case["case"]: case for rule in report["rules"] for case in rule["cases"]}
+def cases(report: conformed.Report) -> dict[str, dict[str, str]]:
+    return conformed.cases(report)
 
 
-def test_it_fails_where_the_table_says_and_only_there(report: dict[str, Any]) -> None:
-    nothing: dict[str, Any] = {"rules": []}
-    reports = {name: report if name == "qemu" else nothing for name in TARGETS}
-
-    assert complaints(reports, {**dict.fromkeys(TARGETS, ()), "qemu": TABLES["qemu"]}) == []
+def test_it_fails_where_the_table_says_and_only_there(report: conformed.Report) -> None:
+    assert conformed.unexplained(report, TABLES["qemu"]) == []
 
 
 def test_what_works_there(cases: dict[str, dict[str, str]]) -> None:

@@ -3,10 +3,11 @@
 import pytest
 
 from pvdev.device import Port
+from pvdev.pci import CAP_MSI, CAP_MSIX, CAP_PCIE, CAP_PM, EXT_CAP_DSN
 from vmxnet3 import wire
 from vmxnet3.conform.rig import MAC, PEER, Rig, frame
 from vmxnet3.driver import Driver
-from vmxnet3.driver.pci import CAP_MSI, CAP_MSIX, CAP_PCIE, CAP_PM, EXT_DSN, probe_pci
+from vmxnet3.driver.pci import probe_pci
 from vmxnet3.wire import Cmd
 
 CONFIG = 7
@@ -63,7 +64,7 @@ def test_VMX_V_002_power_management(port: Port) -> None:
 
 
 def test_VMX_V_002_serial_number_is_made_from_the_address(port: Port) -> None:
-    at = probe_pci(port).ext_caps[EXT_DSN]
+    at = probe_pci(port).ext_caps[EXT_CAP_DSN]
 
     number = port.read(CONFIG, at + 4) | port.read(CONFIG, at + 8) << 32
 

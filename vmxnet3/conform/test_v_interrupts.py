@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from pvdev.pci_driver import mask_vector, pending
 from vmxnet3 import wire
 from vmxnet3.conform.rig import Can, Rig, frame
 from vmxnet3.driver import Driver, Link
-from vmxnet3.driver.pci import mask_vector, pending
 from vmxnet3.wire import Event
 
 LAYOUTS: dict[str, dict[str, Any]] = {

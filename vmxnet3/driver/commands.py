@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pvdev.device import Port
+from pvdev.pci_driver import PciFacts
 from vmxnet3 import wire, wire_args
 from vmxnet3.driver.common import GUARD
 from vmxnet3.driver.memory import DriverMemory
-from vmxnet3.driver.pci import PciFacts
 from vmxnet3.driver.wake import WakeFilter, pm_conf
 from vmxnet3.wire import Cap, Cmd, Event, Feature, RssField, RxMode
 from vmxnet3.wire_args import Wake

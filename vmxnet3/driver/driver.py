@@ -9,14 +9,15 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
+from pvdev import pci_driver
 from pvdev.device import DmaBuffer, Port
 from pvdev.errors import ConfigError
+from pvdev.pci_driver import PciFacts
 from vmxnet3 import wire
-from vmxnet3.driver import pci
 from vmxnet3.driver.common import Buffer, Sink
 from vmxnet3.driver.config import Config
 from vmxnet3.driver.offloads import Offload, TxD, cut, describe, segments
-from vmxnet3.driver.pci import PciFacts, probe_pci, set_interrupts
+from vmxnet3.driver.pci import probe_pci
 from vmxnet3.driver.profiles import PROFILES
 from vmxnet3.driver.received import Received
 from vmxnet3.driver.rx import RxQueue
@@ -84,7 +85,7 @@ class Driver(DriverSteps):
 
     def activate(self) -> int:
         """ACTIVATE_DEV; its result, 0 for success. Interrupts are set up before, the way `config.intr` says."""
-        set_interrupts(self.port, self._facts(), self.config.intr, self._listened())
+        pci_driver.set_interrupts(self.port, self._facts(), self.config.intr, self._listened())
         result = self.command(Cmd.ACTIVATE_DEV)
         self.active = result == 0
         if self.active:
@@ -125,15 +126,16 @@ class Driver(DriverSteps):
         """To D3hot as Linux goes there: no QUIESCE; with `wake` the device may raise PME (`pme`)."""
         self.mask_all()
         self.set_wake(Wake(0) if wake is None else wake, filters)
-        pci.suspend(self.port, self._facts(), bool(wake))
+        pci_driver.suspend(self.port, self._facts(), bool(wake))
 
     def pme(self) -> bool:
         """Whether the sleeping device asks to be woken."""
-        return pci.pme(self.port, self._facts())
+        return pci_driver.pme(self.port, self._facts())
 
     def resume(self) -> None:
         """Back to D0 and up, without a look at VRRS: QUIESCE, RESET, then all of `open`."""
-        self.pci = pci.resume(self.port, self._facts())
+        pci_driver.wake_up(self.port, self._facts())
+        self.pci = probe_pci(self.port)
         self.active = False
         self.command_only(Cmd.QUIESCE_DEV)
         self.command_only(Cmd.RESET_DEV)

@@ -3,11 +3,11 @@
 import pytest
 
 from pvdev.pci import CONFIG_REGION
+from pvdev.pci_driver import set_interrupts, set_master
 from pvscsi import wire
 from pvscsi.conform.rig import Drive, MakeRig, Rig
 from pvscsi.driver import Driver, cdb
 from pvscsi.driver.memory import addresses
-from pvscsi.driver.pci import set_interrupts, set_master
 from pvscsi.signals import PATIENCE_NS
 from pvscsi.wire import STATUS_FAILED, Cmd, Intr
 from tests.conformance.pvscsi.told import NOWHERE, assert_alive, rings_of, seen

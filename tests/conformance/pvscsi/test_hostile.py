@@ -8,13 +8,13 @@ from random import Random
 import pytest
 
 from pvdev.pci import CONFIG_REGION
+from pvdev.pci_driver import set_master
 from pvdev.rules import PLACES_MAX
 from pvscsi import wire
 from pvscsi.conform.inside import ModelBench, ServedBench
 from pvscsi.conform.rig import Drive, MakeRig, Rig
 from pvscsi.driver import Disk, Driver, RingFull, cdb
 from pvscsi.driver.memory import addresses
-from pvscsi.driver.pci import set_master
 from pvscsi.driver.rings import CMP_CONS, CMP_LOG2, CMP_PROD, MSG_PROD, REQ_CONS, REQ_LOG2, REQ_PROD
 from pvscsi.wire import REQUEST, STATUS_FAILED, Cmd, HostStatus
 from tests.conformance.pvscsi.told import NOWHERE, assert_alive, rings_of, seen
