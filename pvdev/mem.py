@@ -9,6 +9,7 @@ import fcntl
 import mmap
 import os
 import sys
+import weakref
 from _thread import allocate_lock
 from bisect import bisect_right
 from collections.abc import Callable
@@ -280,7 +281,7 @@ def fence() -> None:
 class SharedBlock:
     """Zeroed memory another process can map: a memfd. `view` is our side, `fd` what is handed over.
 
-    Sealed against shrinking, so that nobody can pull it away under the other side.
+    Sealed against shrinking, so that nobody can pull it away under the other side. One that is forgotten is closed.
     """
 
     def __init__(self, size: int, name: str = "pvdev") -> None:
@@ -294,6 +295,7 @@ class SharedBlock:
             os.close(self.fd)
             raise
         self.view = memoryview(self.map)
+        self._give_back = weakref.finalize(self, os.close, self.fd)
 
     def close(self) -> None:
         """Give the memory back; what others still view of it lives until they let go."""
@@ -301,5 +303,5 @@ class SharedBlock:
             self.view.release()
             with contextlib.suppress(BufferError):  # a holder's view keeps it; the last one frees it
                 self.map.close()
-            os.close(self.fd)
+            self._give_back()
             self.fd = -1

@@ -1,6 +1,7 @@
 """Guest memory: the map, access, windows, shared blocks."""
 
 import fcntl
+import gc
 import mmap
 import os
 import random
@@ -466,6 +467,19 @@ def test_what_others_view_of_a_closed_block_lives_on() -> None:
     block.close()
 
     assert bytes(kept) == b"kept"
+
+
+def test_a_block_that_is_forgotten_is_closed() -> None:
+    """What somebody still views of it stays."""
+    block = SharedBlock(PAGE)
+    fd, view = block.fd, block.view[:4]
+    view[:] = b"kept"
+    del block
+    gc.collect()
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    assert bytes(view) == b"kept"
 
 
 def test_no_descriptor_is_left_when_a_block_cannot_be_had() -> None:
