@@ -27,6 +27,10 @@ class Device(Protocol):
     """Set by a transport that keeps calling `service` while it returns True: the device may then tell the driver not to
     ring, until `rest`."""
 
+    gathers: bool
+    """Whether its work is better left to gather while there is much of it: what a driver has in flight stays in its
+    rings meanwhile, and is answered by one interrupt. Not where somebody waits for a short queue to be emptied."""
+
     kicked: bool
     """A doorbell was rung since the last `service`."""
 

@@ -57,6 +57,7 @@ class Pvscsi:
     """
 
     polled = False
+    gathers = True
 
     def __init__(
         self,

@@ -76,6 +76,7 @@ class Svga:
     STATE: ClassVar[tuple[str, ...]] = ("_enable", "_config_done", "_devcap")
 
     polled = False
+    gathers = False
 
     def __init__(
         self,

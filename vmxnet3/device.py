@@ -66,6 +66,7 @@ class Vmxnet3:
     """
 
     polled = False
+    gathers = False  # a datagram socket holds ten frames, and then its sender
 
     def __init__(
         self,

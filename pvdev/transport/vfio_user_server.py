@@ -2,8 +2,8 @@
 
 A device that has work is serviced over and over (it may then tell its driver not to ring), with a look at the sockets
 between two rounds. How long the loop waits between them follows what it finds (`Polling`): a lone frame is answered at
-once, a flood is taken in batches, so that the rings' cache lines and the processors stay with the driver meanwhile. A
-device without work for a while arms its bell, looks again, and the loop sleeps.
+once, a flood of requests is taken in batches, so that the rings' cache lines and the processors stay with the driver
+meanwhile. A device without work for a while arms its bell, looks again, and the loop sleeps.
 """
 
 import contextlib
@@ -43,8 +43,10 @@ _clock = time.monotonic_ns
 class Polling:
     """How a device's rings are polled, all in ns. Zero `linger_ns`: not at all, the driver rings for everything.
 
-    After a round with work the next follows at once; after `hot` such rounds in a row each waits `nap_ns`, for more to
-    come together. Without work the rounds are `doze_ns` apart, until `linger_ns` after the last.
+    After a round with work the next follows at once; of a device that `gathers`, after `hot` such rounds in a row, each
+    waits `nap_ns`: 32 requests at a time then take a disk two thirds of the time, while a NIC's sender would be held up
+    (166,000 frames a second without, 62,000 with it). Without work the rounds are `doze_ns` apart, until `linger_ns`
+    after the last.
 
     Spinning instead takes the processor from the very threads that carry a guest's accesses and interrupts: on two
     processors a guest's ping took 1.9 times as long with 1 ms of it. So it is done only for a guest that sends its next
@@ -211,7 +213,7 @@ class Endpoint:
             self._brisk = now - self._worked < polling.spin_ns
             self._last_work = self._worked = _clock()
             self._hot += 1
-            self.flooded = self._hot > polling.hot
+            self.flooded = device.gathers and self._hot > polling.hot
             wait = polling.nap_ns if self.flooded else 0
         else:
             self._hot, self.flooded = 0, False

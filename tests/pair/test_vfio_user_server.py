@@ -763,6 +763,22 @@ def test_the_server_spins_only_for_who_comes_back_at_once(
     assert waits == [0, 50_000, 0, 0 if soon else 50_000, 50_000]
 
 
+@pytest.mark.parametrize("gathers", [True, False])
+def test_work_is_left_to_gather_only_where_that_helps(make_stage: MakeStage, gathers: bool) -> None:
+    class Busy(ScratchDevice):
+        def service(self, budget: int, now_ns: int) -> bool:
+            return True
+
+    device = Busy()
+    device.gathers = gathers
+    stage = make_stage(devices=0, start=False, polling=Polling(nap_ns=50_000, hot=2))
+    stage.add(device)
+    endpoint = stage.server.endpoints[0]
+    endpoint.touch()
+
+    assert [endpoint.turn(0) for _ in range(4)] == ([0, 0, 50_000, 50_000] if gathers else [0] * 4)
+
+
 def test_a_device_that_finds_work_when_it_rests_goes_on(make_stage: MakeStage) -> None:
     rested: queue.Queue[int] = queue.Queue()
 

@@ -74,7 +74,7 @@ class ScratchDevice:
     def __init__(self, *, mappable: bool = True, pin: int = 1) -> None:
         self.name, self.mem, self.trace = "scratch", GuestMemory(), None
         self.rules = RuleLog(RuleBook(MEMORY_RULES, (PROBLEM,)))
-        self.polled = self.kicked = False
+        self.polled = self.kicked = self.gathers = False
         self.resets = self.rests = self.rounds = 0
         self.block = SharedBlock(0x4000, "scratch-bar1")
         self.regs = RegBlock("scratch.BAR0", REGISTERS, (self,), self.rules.note, "SCR-01")

@@ -17,6 +17,7 @@ class Toy:
 
     name = "toy"
     polled = False
+    gathers = False
     trace: Sink | None = None
 
     def __init__(self) -> None:
