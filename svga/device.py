@@ -171,7 +171,7 @@ class Svga:
         self.reset()
 
     @property
-    def parts(self) -> dict[str, Part]:
+    def stateful(self) -> dict[str, Part]:
         """All that has state, by name."""
         found: dict[str, Part] = {
             "device": self,

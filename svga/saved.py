@@ -38,7 +38,7 @@ def plan(device: Svga) -> saved.Plan:
         "largest mode": device.modes.largest,
     }
     lasting = {"mem": device.mem, "vram": device.vram.memory}
-    return saved.Plan("svga", shape, device.parts, lasting, memories, KINDS)
+    return saved.Plan("svga", shape, device.stateful, lasting, memories, KINDS)
 
 
 def save(device: Svga) -> bytes:

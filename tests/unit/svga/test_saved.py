@@ -188,7 +188,7 @@ def test_SVG_V_070_what_the_driver_got_wrong(legacy: Rig) -> None:
 @pytest.mark.parametrize(("profile", "front"), [*DISPLAYS, ("qemu", "svga2")])
 def test_SVG_V_070_all_that_a_reset_sets(profile: str, front: str) -> None:
     """A part that is given another field has to say whether it is saved."""
-    for name, part in Rig(profile, front).device.parts.items():
+    for name, part in Rig(profile, front).device.stateful.items():
         if not hasattr(part, "reset"):
             continue
         was, found = type(part), set[str]()
