@@ -59,13 +59,18 @@ def join(
 
 
 def accelerators(wanted: str | None, given: Mapping[str, Any]) -> list[str]:
-    """QEMU's words. Raises `ConfigError`: what joins the guest does not work with what is wanted."""
+    """QEMU's words. Raises `ConfigError`: what joins the guest does not work with what is wanted.
+
+    TCG runs all processors in one thread unless its options say otherwise: with several, a processor may see half of
+    what another one's Linux patches of itself, and the guest ends now and then.
+    """
     for name in filter(given.get, JOININGS):
         only = JOININGS[name].accel
-        if only is not None and wanted not in (None, only):
+        if only is not None and wanted is not None and wanted.partition(",")[0] != only:
             raise ConfigError(f"--{name} works with --accel {only} only, not with {wanted}: leave --accel out")
-        wanted = only or wanted
-    return [word for each in (wanted or ("kvm:tcg" if kvm_usable() else "tcg")).split(":") for word in ("-accel", each)]
+        wanted = wanted or only
+    names = (wanted or ("kvm:tcg" if kvm_usable() else "tcg")).split(":")
+    return [word for each in names for word in ("-accel", "tcg,thread=single" if each == "tcg" else each)]
 
 
 def with_screen(devices: Sequence[str], displays: Sequence[str], monitor: Path) -> tuple[list[str], list[str]]:
@@ -110,7 +115,9 @@ def with_screen(devices: Sequence[str], displays: Sequence[str], monitor: Path) 
 @click.option("--memory", default="1G", show_default=True, help="of the guest")
 @click.option("--cpus", default=1, show_default=True, type=click.IntRange(1, 64))
 @click.option(
-    "--accel", help="QEMU's accelerators, tried in this order  [default: kvm:tcg where KVM is usable, else tcg]"
+    "--accel",
+    help="QEMU's accelerators, tried in this order; tcg is one thread for all processors, as several can end a Linux "
+    "guest: tcg,thread=multi for those  [default: kvm:tcg where KVM is usable, else tcg]",
 )
 @click.option("--control", type=click.Path(), help="a socket for `pvdev control` while the guest runs; mode 0600")
 @click.option("--strict", is_flag=True, help="exit code 1 when a driver broke a rule")

@@ -1,11 +1,13 @@
-"""`pvdev boot --display`: which device is shown, and what QEMU is told for its pointer and keys."""
+"""`pvdev boot`: what QEMU is told of accelerators, of the device that is shown, and of its pointer and keys."""
 
 import shlex
 from pathlib import Path
 
 import pytest
 
-from pvdev.commands.boot import with_screen
+from pvdev.commands import boot
+from pvdev.commands.boot import accelerators, with_screen
+from pvdev.errors import ConfigError
 
 MONITOR = Path("/run/a b/qmp")
 
@@ -35,3 +37,29 @@ def test_the_first_screen_there_is_is_shown(before: list[str]) -> None:
     assert len(devices) == len(before) + 2
     assert shlex.split(devices[len(before)])[:5] == ["svga", "--monitors", "2", "--display", "rfb"]
     assert devices[-1] == "svga"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "words"),
+    [
+        ("tcg", {}, ["-accel", "tcg,thread=single"]),
+        ("tcg,thread=multi", {}, ["-accel", "tcg,thread=multi"]),
+        ("kvm:tcg", {}, ["-accel", "kvm", "-accel", "tcg,thread=single"]),
+        (None, {"tools": True}, ["-accel", "tcg,thread=single"]),
+        ("tcg,thread=multi", {"tools": True}, ["-accel", "tcg,thread=multi"]),
+    ],
+)
+def test_accelerators(wanted: str | None, given: dict[str, bool], words: list[str]) -> None:
+    assert accelerators(wanted, given) == words
+
+
+@pytest.mark.parametrize(("usable", "names"), [(True, ["kvm", "tcg,thread=single"]), (False, ["tcg,thread=single"])])
+def test_accelerators_by_default(monkeypatch: pytest.MonkeyPatch, usable: bool, names: list[str]) -> None:
+    monkeypatch.setattr(boot, "kvm_usable", lambda: usable)
+
+    assert accelerators(None, {})[1::2] == names
+
+
+def test_an_accelerator_the_tools_cannot_have() -> None:
+    with pytest.raises(ConfigError, match="--tools works with --accel tcg only, not with kvm:tcg"):
+        accelerators("kvm:tcg", {"tools": True})
