@@ -5,11 +5,12 @@ device's own `kinds` and private memory. What it refers to beside those, guest m
 and found again by that name in the device that takes over.
 """
 
+import array
 import io
 import pickle
 import zlib
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -17,8 +18,12 @@ from pvdev.errors import ConfigError
 
 MAGIC = b"pvdev saved 1\n"
 CHECK = 4  # bytes of a CRC-32 behind it
-_PLAIN = {("builtins", "memoryview"): memoryview, ("collections", "deque"): deque}
-_ARRAY = "array"  # the standard module; its objects come back by a function of its own
+_PLAIN = {
+    ("builtins", "memoryview"): memoryview,
+    ("collections", "deque"): deque,
+    ("array", "array"): array.array,
+    ("array", "_array_reconstructor"): array._array_reconstructor,  # type: ignore[attr-defined]
+}
 
 
 class Part(Protocol):
@@ -40,7 +45,7 @@ class Plan:
     parts: Mapping[str, Part]
     lasting: Mapping[str, object]
     memories: Mapping[str, memoryview]
-    kinds: Iterable[type] = field(repr=False)
+    kinds: Sequence[type] = field(repr=False)
 
 
 class _Writer(pickle.Pickler):
@@ -69,9 +74,9 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
         """Nothing but what state is made of: a file from elsewhere can start nothing here."""
         found = self._kinds.get((module_name, global_name))
-        if found is None and module_name != _ARRAY:
+        if found is None:
             raise pickle.UnpicklingError(f"{module_name}.{global_name} has no place in it")
-        return found if found is not None else super().find_class(module_name, global_name)
+        return found
 
 
 def save(plan: Plan) -> bytes:

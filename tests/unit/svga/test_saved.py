@@ -249,7 +249,11 @@ class Trick:
         return os.system, ("false",)
 
 
-@pytest.mark.parametrize("body", [pickle.dumps(Trick()), pickle.dumps(Rig), b"\x80\x05}.", b""])
+INSIDE = b"_array_reconstructor.__self__.__dict__.update"  # by way of something that has a place in it
+UPDATE = b"\x80\x04\x8c\x05array\x8c" + bytes([len(INSIDE)]) + INSIDE + b"\x93}\x8c\x04evil\x8c\x01xs\x85R."
+
+
+@pytest.mark.parametrize("body", [pickle.dumps(Trick()), pickle.dumps(Rig), UPDATE, b"\x80\x05}.", b""])
 def test_a_file_from_elsewhere_starts_nothing(body: bytes) -> None:
     with pytest.raises(ConfigError, match="of another version of pvdev"):
         restore(fresh(), sealed(body))
