@@ -1,5 +1,6 @@
 """A display saved between two commands, and another one that goes on from there."""
 
+import array
 import pickle
 import zlib
 from typing import Any
@@ -257,3 +258,5 @@ UPDATE = b"\x80\x04\x8c\x05array\x8c" + bytes([len(INSIDE)]) + INSIDE + b"\x93}\
 def test_a_file_from_elsewhere_starts_nothing(body: bytes) -> None:
     with pytest.raises(ConfigError, match="of another version of pvdev"):
         restore(fresh(), sealed(body))
+
+    assert not hasattr(array, "evil")
