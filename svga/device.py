@@ -57,7 +57,8 @@ from svga.wishes import Wishes
 VRAM_SIZE, FIFO_SIZE = 16 << 20, 256 << 10
 SLICE = 64  # commands carried out before a register write is answered
 TICK_NS = 20_000_000  # between two looks at what a driver may write without a word
-SETTLE_NS = 20_000_000  # after the last of a mode's registers was written
+SETTLE_NS = 20_000_000  # after a mode's registers were written
+UNRIPE_NS = 1_000_000_000  # the same, while they do not fit together: a slow driver may be at it
 MEMORY_SIZE = 256 << 20  # beyond VRAM
 DEVCAP_VALUES = {
     Devcap.MAX_TEXTURE_WIDTH: SIDE_MAX,
@@ -230,7 +231,7 @@ class Svga:
         self._enable = self._config_done = 0
         self._devcap = 0
         self._now_ns = self._tick_ns = 0
-        self._settle_ns: int | None = None
+        self._pending_ns: int | None = None  # since when a mode has not been taken
         self.kicked = False
         self.pci.reset()
         for part in self._parts:
@@ -424,20 +425,25 @@ class Svga:
         self.kicked = False
         done = self._work(budget)
         if self.modes.pending:
-            if self._settle_ns is None:
-                self._settle_ns = now_ns + SETTLE_NS
-            elif now_ns >= self._settle_ns:
-                self._settle_ns = None
+            if self._pending_ns is None:
+                self._pending_ns = now_ns
+            elif now_ns >= self._pending_ns + self._patience:
+                self._pending_ns = None
                 self.modes.settle()
                 self.picture.settle()
         else:
-            self._settle_ns = None
+            self._pending_ns = None
         if self._tracing:
             self.traces.look(now_ns)
         if self.ring is not None and now_ns >= self._tick_ns:
             self._tick_ns = now_ns + TICK_NS
             self.ring.judge(now_ns)
         return done > 0
+
+    @property
+    def _patience(self) -> int:
+        """How long a mode nobody asks about is not taken (ns)."""
+        return SETTLE_NS if self.modes.ripe else UNRIPE_NS
 
     @property
     def _tracing(self) -> bool:
@@ -453,7 +459,7 @@ class Svga:
         if self._tracing:
             due.append(self.traces.due_ns)
         if self.modes.pending:
-            due.append(self._settle_ns or 0)
+            due.append(0 if self._pending_ns is None else self._pending_ns + self._patience)
         return min(due, default=None)
 
     def rest(self) -> bool:

@@ -44,6 +44,11 @@ class Display:
     height: int = 0
 
 
+def _can_lock(lock: int, width: int, bpp: int) -> bool:
+    """Whether lines may be so many bytes apart; 0: that is left to the device."""
+    return not lock or (width * BYTES[bpp] <= lock <= PITCH_MAX and not lock % BYTES[bpp])
+
+
 class Modes:
     """`vram`: video memory. `largest`: (width, height) a driver may ask for. `size`: the one a new device stands at.
 
@@ -125,14 +130,24 @@ class Modes:
             self._repainted = False
         return self.mode
 
-    def _locked(self, width: int, bpp: int) -> int:
-        """The pitch a driver forces, where it can be; 0 for none."""
+    @property
+    def ripe(self) -> bool:
+        """Whether what was written fits together. Else more of it is on its way, or the driver is wrong."""
+        width, height, bpp = self._staged
+        lock = self._asked_lock()
+        return _can_lock(lock, width, bpp) and max(width * BYTES[bpp], lock) * height <= self.vram.size
+
+    def _asked_lock(self) -> int:
+        """The pitch a driver wants to force, in bytes; 0 for none."""
         lock = self._lock
         if not lock and self._fifo is not None and self._fifo[Fifo.MIN] > 4 * Fifo.PITCHLOCK:
             lock = self._fifo[Fifo.PITCHLOCK]
-        if not lock:
-            return 0
-        if not width * BYTES[bpp] <= lock <= PITCH_MAX or lock % BYTES[bpp]:
+        return lock
+
+    def _locked(self, width: int, bpp: int) -> int:
+        """The pitch a driver forces, where it can be; 0 for none."""
+        lock = self._asked_lock()
+        if not _can_lock(lock, width, bpp):
             self._note("SVG-D-024", "PITCHLOCK", lock)
             return 0
         return lock

@@ -26,6 +26,7 @@ PROFILES = {
         Profile(
             "linux",
             {
+                "VMX-D-030": "it stops its transmit queues only after QUIESCE: another processor may still ring",
                 "VMX-D-034": "its XDP transmit path rings the small doorbell page",
                 "VMX-D-050": "an MTU below 106 makes its HEAD buffers shorter than 128 bytes (version 7 and newer)",
                 "VMX-D-065": "it suspends without QUIESCE",

@@ -75,6 +75,29 @@ def test_a_mode_is_taken_as_a_whole(legacy: Rig) -> None:
     assert legacy.seen("SVG-D-021") == []
 
 
+def test_SVG_D_024_a_driver_that_takes_its_time(legacy: Rig) -> None:
+    """It was interrupted between PITCHLOCK and WIDTH: what stands there meanwhile is not held against it."""
+    legacy.driver.set_mode(200, 48)
+    legacy.driver.set(Register.PITCHLOCK, 4 * 100)
+    legacy.port.advance(900_000_000)
+    legacy.driver.set(Register.WIDTH, 100)
+    legacy.port.advance(20_000_000)
+
+    rows = legacy.device.picture.rows(0)
+    assert rows is not None
+    assert (rows.width, rows.pitch) == (100, 400)
+    assert list(legacy.device.rules) == []
+
+
+def test_SVG_D_024_a_driver_that_does_not_come_back(legacy: Rig) -> None:
+    legacy.driver.set_mode(200, 48)
+    legacy.driver.set(Register.PITCHLOCK, 4 * 100)
+    legacy.port.advance(1_100_000_000)
+
+    assert legacy.seen("SVG-D-024") == [("PITCHLOCK", 400)]
+    assert legacy.device.deadline() is None or legacy.device.deadline() > legacy.port.now_ns  # type: ignore[operator]
+
+
 def test_a_mode_nobody_asks_about_is_shown_after_a_while(legacy: Rig) -> None:
     legacy.driver.set(R.WIDTH, 32)
     legacy.port.advance(100_000_000)

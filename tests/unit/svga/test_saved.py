@@ -21,7 +21,7 @@ from tests.unit.svga.rig import H, Rig, W, noise
 
 DISPLAYS = [("legacy", "svga2"), ("screen-objects", "svga2"), ("screen-targets", "svga2"), ("screen-targets", "svga3")]
 NOT_SAVED = {  # what a reset sets, and why it stays behind
-    "Svga": {"_now_ns", "_tick_ns", "_settle_ns", "kicked"},  # another clock; `resume` sees to the last
+    "Svga": {"_now_ns", "_tick_ns", "_pending_ns", "kicked"},  # another clock; `resume` sees to the last
     "Traces": {"_bands", "_known", "_next", "due_ns"},  # all of it is looked at anew
     "Ring": {"_waiting_since", "_told", "_bells", "_since"},  # patience begins anew
 }
