@@ -7,7 +7,6 @@ with the reason (`pytest.skip`): that is "not applicable", never hidden among wh
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,10 +27,8 @@ Outcome = Literal["passed", "failed", "not applicable"]
 IN_PASSING = "in passing"  # the case that stands for what tests of other rules saw of a rule
 OTHER = "other"  # the rule of tests that name none
 
-AS_IT_COMES = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | dict.fromkeys(
-    ("CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"), ""
-)
-"""The environment pytest is to see. By the second and third it tells that a CI server runs it, and then writes the
+SWAYS = ("CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+"""Environment variables pytest is not to see. By the first two it tells that a CI server runs it, and then writes the
 whole difference of two values that should be equal: for a few KiB of bytes that takes it minutes.
 """
 
@@ -166,21 +163,6 @@ def _folders(package: str) -> Sequence[str]:
     return spec.submodule_search_locations or ()
 
 
-@contextmanager
-def _by_itself() -> Iterator[None]:
-    """pytest as it comes: the same wherever it runs, with no plugin that happens to be installed."""
-    before = {name: os.environ.get(name) for name in AS_IT_COMES}
-    os.environ.update(AS_IT_COMES)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def run(
     package: str,
     benches: Sequence[Any],
@@ -202,7 +184,10 @@ def run(
         words += list(_folders(package))  # not by name: pytest would then read the conftest of the caller's folder
         if junit is not None:
             words += ["--junit-xml", os.fspath(junit.absolute()), "-o", "junit_family=xunit2"]
-        with _by_itself():
+        with pytest.MonkeyPatch.context() as environment:
+            for name in SWAYS:
+                environment.delenv(name, raising=False)
+            environment.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # nor what happens to be installed
             code = pytest.main(words, plugins=[collector])
     if code == pytest.ExitCode.INTERRUPTED and not collector.broken:
         raise KeyboardInterrupt

@@ -7,7 +7,7 @@ VirtualBox DevVGA-SVGA and QEMU vmware_vga (where those two are silent).
 """
 
 from collections.abc import Sized
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from pvdev.errors import GuestFault
 from pvdev.irq import Interrupts
@@ -65,6 +65,12 @@ DEVCAP_VALUES = {
     Devcap.MAX_TEXTURE_HEIGHT: SIDE_MAX,
     Devcap.DXFMT_X8R8G8B8: DXFMT_SUPPORTED | DXFMT_COLOR_RENDERTARGET,
 }
+
+
+class _Reset(Part, Protocol):
+    """A part that can be as it was after power-on."""
+
+    def reset(self) -> None: ...
 
 
 class Svga:
@@ -136,10 +142,20 @@ class Svga:
         self.escapes = Escapes(note)
         self._blits = Blits(self.modes, self.screens, self.gmrs, self.picture, note, self._spend)
         self.traces = Traces(self.modes, self.picture)
-        self._parts = (
-            *(self.causes, self._fences, self.modes, self.gmrs, self.screens, self.mobs, self.surfaces, self.targets),
-            *(self.pointer, self.escapes, self._blits, self.traces),
-        )
+        self._parts: dict[str, _Reset] = {
+            "causes": self.causes,
+            "fences": self._fences,
+            "modes": self.modes,
+            "gmrs": self.gmrs,
+            "screens": self.screens,
+            "mobs": self.mobs,
+            "surfaces": self.surfaces,
+            "targets": self.targets,
+            "pointer": self.pointer,
+            "escapes": self.escapes,
+            "blits": self._blits,
+            "traces": self.traces,
+        }
         handlers: dict[int, Handler] = {Cmd.FENCE: self._fence, Cmd.NOP_ERROR: self._nop_error}
         for part in (self._blits, self.gmrs, self.screens, self.pointer, self.escapes):
             handlers |= {int(command): do for command, do in part.commands.items()}
@@ -162,7 +178,7 @@ class Svga:
             ready=lambda: bool(self._config_done and self._enable & ENABLE_ENABLE),
             may_dma=self._may_dma,
         )
-        owners = (self, *self._parts, self.buffers)
+        owners = (self, *self._parts.values(), self.buffers)
         self.registers = Registers(self.profile, self._constants(largest), owners, note)
         self.modes.absent = lambda: not self._enable
         self.modes.palette = lambda: bytes(self.registers.palette)
@@ -175,6 +191,7 @@ class Svga:
     def stateful(self) -> dict[str, Part]:
         """All that has state, by name."""
         found: dict[str, Part] = {
+            **self._parts,
             "device": self,
             "config": self.pci.config,
             "irq": self.pci.irq,
@@ -182,18 +199,6 @@ class Svga:
             "wishes": self.wishes,
             "registers": self.registers,
             "ports": self._ports,
-            "causes": self.causes,
-            "fences": self._fences,
-            "modes": self.modes,
-            "gmrs": self.gmrs,
-            "screens": self.screens,
-            "mobs": self.mobs,
-            "surfaces": self.surfaces,
-            "targets": self.targets,
-            "pointer": self.pointer,
-            "escapes": self.escapes,
-            "blits": self._blits,
-            "traces": self.traces,
             "stream": self.stream,
             "buffers": self.buffers,
         }
@@ -234,7 +239,7 @@ class Svga:
         self._pending_ns: int | None = None  # since when a mode has not been taken
         self.kicked = False
         self.pci.reset()
-        for part in self._parts:
+        for part in self._parts.values():
             part.reset()
         self.buffers.reset()
         self.registers.reset()

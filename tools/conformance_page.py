@@ -86,9 +86,10 @@ class Failure:
 # -- the runs ------------------------------------------------------------------------------------------------------
 
 
-def conform(device: str, *words: str) -> Report:
-    """One run. Raises `ConfigError` with what the command said."""
-    done = subprocess.run([*PVDEV, "conform", device, "--json", *words], capture_output=True, text=True, check=False)
+def conform(device: str, *words: str, timeout_s: float | None = None) -> Report:
+    """One run. Raises `ConfigError` with what the command said, and `TimeoutExpired`."""
+    command = [*PVDEV, "conform", device, "--json", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     if done.returncode not in (0, 1):
         raise ConfigError(done.stderr.strip())
     report = json.loads(done.stdout)

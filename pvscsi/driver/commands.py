@@ -50,6 +50,7 @@ class Commands:
         self.config = Config()
         self.memory = Memory(port, self.complain)
         self.pci: PciFacts | None = None
+        self._bar = 0  # where the registers are, once `pci` is known
         self.intr = "intx"  # the kind of interrupt that is on
         self.targets = FEW
         self.rings: Rings | None = None

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
 def conform(kit: Kit, *rules: str) -> dict[str, dict[str, Any]]:
     """Case -> what came of it."""
-    return conformed.cases(conformed.run(kit, "vmxnet3", rules=rules))
+    return conformed.cases(conformed.run(kit, "vmxnet3", timeout_s=120, rules=rules))
 
 
 def test_registers_rings_and_every_kind_of_interrupt(guest_kit: Kit) -> None:
